@@ -1,0 +1,74 @@
+"""The records that cross the floors: a pair of images people voted on, and that pair as it is shown.
+
+A label is always the index of the *displayed* image that people prefer (0: the first one shown, 1: the second).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL.Image import Image
+
+Side = Literal["a", "b"]
+
+
+@dataclass(frozen=True, eq=False)
+class PreferencePair:
+    """Two images made for one prompt, and how people voted between them."""
+
+    prompt: str
+    image_a: Image
+    image_b: Image
+    share_a: float
+    """Share of the votes that went to image A, in [0, 1]; 0.5 is a tie."""
+    votes: int
+    """How many votes the share was taken over (0 where the source does not tell)."""
+    pair_id: str
+    prompt_id: str
+    """Pairs with one prompt share it: intervals are clustered by it."""
+    generator_a: str = ""
+    generator_b: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.share_a <= 1.0:
+            raise ValueError(f"pair {self.pair_id}: share_a must lie in [0, 1], got {self.share_a}")
+
+    @property
+    def preferred(self) -> Side | None:
+        """The majority's image (y* of the paper), or None for a tie."""
+        if self.share_a == 0.5:
+            return None
+        return "a" if self.share_a > 0.5 else "b"
+
+
+@dataclass(frozen=True, eq=False)
+class ShownPair:
+    """A pair in the order in which a model sees it."""
+
+    pair: PreferencePair
+    first: Side
+    """Which image is displayed first."""
+    index: int
+    """The pair's place in its data set."""
+    epoch: int = 0
+
+    @property
+    def images(self) -> tuple[Image, Image]:
+        """The two images in displayed order."""
+        pair = self.pair
+        return (pair.image_a, pair.image_b) if self.first == "a" else (pair.image_b, pair.image_a)
+
+    @property
+    def label(self) -> int | None:
+        """Index of the displayed image that people prefer, or None for a tie."""
+        preferred = self.pair.preferred
+        return None if preferred is None else int(preferred != self.first)
+
+
+@dataclass(frozen=True, eq=False)
+class Demonstration:
+    """A shown pair with the thoughts and the answer a model shall learn to write (supervised fine-tuning)."""
+
+    shown: ShownPair
+    trace: str
+    answer: int
+    """Index of the displayed image the demonstration answers with."""
