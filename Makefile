@@ -1,0 +1,68 @@
+# Everything here works on a fresh machine with Python 3.11+ and make: the first target makes .venv and fills it.
+# Another interpreter for .venv: make test PYTHON=python3.12
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?=
+DEMO_RUN ?= runs/demo
+PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+
+.PHONY: help install demo test fast accept lint types imports assets clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## Make .venv and install the package with the tested versions
+
+# A venv is made only where there is none, so that one of your own is kept.
+$(STAMP): pyproject.toml constraints.txt
+	@set -e; \
+	new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  for python in $(or $(PYTHON),python3 python3.11 python3.12 python3.13); do \
+	    if "$$python" -c "$$new_enough" 2>/dev/null; then found=$$python; break; fi; \
+	  done; \
+	  if [ -z "$${found:-}" ]; then \
+	    echo "Python 3.11 or newer is needed; tried $(or $(PYTHON),python3 python3.11 python3.12 python3.13)." >&2; \
+	    echo "Name one: make PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Making $(VENV) with $$("$$found" --version)"; \
+	  "$$found" -m venv $(VENV); \
+	fi
+	@echo "Installing the tested versions into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## Train the bundled reasoner with its listener, and show what it learnt
+	$(BIN)/python -m lit_listener fit --config configs/shapes/grpo_listener.yaml --run_dir $(DEMO_RUN)
+	$(BIN)/python -m lit_listener progress $(DEMO_RUN)
+
+test: lint types imports  ## What CI runs: linters, types, import rule, unit and slow tests
+	$(PYTEST) -m "not accept" -n auto --dist loadfile
+
+fast: $(STAMP)  ## The unit tests alone
+	$(PYTEST) -n auto --dist loadfile
+
+accept: $(STAMP)  ## Whole training runs; prints the numbers they reach
+	$(PYTEST) -m accept -s
+
+lint: $(STAMP)  ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(STAMP)  ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(STAMP)  ## Imports go down the floors only
+	$(BIN)/lint-imports
+
+assets: $(STAMP)  ## Make the bundled models anew
+	@echo "make assets: not written yet" >&2; exit 1
+
+clean:  ## Remove caches and build products; .venv and runs stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +

@@ -1,0 +1,113 @@
+"""Written thoughts about Shapes pairs: the demonstrations from which the bundled models learn, and their checking.
+
+Three habits of thinking exist. A *thorough* trace describes both pictures, counts what fits and states the better
+one. A *hasty* trace looks at the colour alone. A *contradictory* trace is thorough, and its answer is right, but the
+verdict sentence before it names the other picture: a fault that accuracy alone never punishes, and a listener does.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from lit_listener.data.records import Demonstration, ShownPair
+from lit_listener.data.shapes.scenes import COLOURS, COUNTS, FINISHES, SHAPES, Scene
+from lit_listener.data.shapes.world import ShapesPair
+
+_ORDINALS = ("first", "second")
+_WORDS = {word: word for words in (COUNTS, COLOURS, FINISHES) for word in words}
+_WORDS |= {shape: shape for shape in SHAPES} | {f"{shape}s": shape for shape in SHAPES}
+
+
+class ShapesTraces:
+    """Writes a demonstration for a shown Shapes pair, in one of several habits.
+
+    Args:
+        mix: share of each habit, among ``thorough``, ``hasty`` and ``contradictory``; the shares must sum to 1.
+        seed: seed of the habits' draw; one pair shown in another epoch draws anew.
+
+    Raises:
+        ValueError: for an unknown habit or shares that do not sum to 1.
+    """
+
+    def __init__(self, mix: dict[str, float], seed: int = 0) -> None:
+        unknown = sorted(set(mix) - set(_HABITS))
+        if unknown:
+            raise ValueError(f"mix: unknown habits {unknown}; expected some of {sorted(_HABITS)}")
+        if abs(sum(mix.values()) - 1.0) > 1e-6 or min(mix.values()) < 0:
+            raise ValueError(f"mix: shares must be at least 0 and sum to 1, got {mix}")
+        self.mix: Mapping[str, float] = mix
+        self.seed = seed
+
+    def __call__(self, shown: ShownPair) -> Demonstration:
+        """The demonstration for this pair in this epoch; a pure function of (seed, epoch, index)."""
+        pair = shown.pair
+        if not isinstance(pair, ShapesPair):
+            raise TypeError(f"ShapesTraces tells of Shapes pairs only, got a {type(pair).__name__}")
+        rng = np.random.default_rng([self.seed, shown.epoch, shown.index])
+        habit = str(rng.choice(list(self.mix), p=list(self.mix.values())))
+        scenes = displayed_scenes(shown)
+        trace, answer = _HABITS[habit](pair.wanted, scenes, rng)
+        return Demonstration(shown, trace, answer)
+
+
+def displayed_scenes(shown: ShownPair) -> tuple[Scene, Scene]:
+    """The true scenes of a shown Shapes pair, in displayed order."""
+    pair = shown.pair
+    if not isinstance(pair, ShapesPair):
+        raise TypeError(f"only Shapes pairs have known scenes, got a {type(pair).__name__}")
+    return (pair.scene_a, pair.scene_b) if shown.first == "a" else (pair.scene_b, pair.scene_a)
+
+
+def attribute_accuracy(trace: str, scenes: tuple[Scene, Scene]) -> float:
+    """Share of the eight true attributes (two pictures: count, colour, shape, finish) that a trace states rightly.
+
+    What a trace leaves unsaid counts as wrong, so a hasty trace scores low.
+    """
+    right = 0
+    for ordinal, scene in zip(_ORDINALS, scenes, strict=True):
+        told = re.search(rf"\b{ordinal}: ([^.]*)\.", trace)
+        words = {_WORDS.get(word) for word in re.findall(r"[a-z]+", told.group(1))} if told else set()
+        right += sum(fact in words for fact in (scene.count, scene.colour, scene.shape, scene.finish))
+    return right / 8
+
+
+def _verdict(index: int) -> str:
+    return f"the {_ORDINALS[index]} is better."
+
+
+def _better(scores: tuple[float, float], rng: np.random.Generator) -> int:
+    """Index of the higher score; a coin flip where they are equal."""
+    return int(scores[1] > scores[0]) if scores[0] != scores[1] else int(rng.integers(2))
+
+
+def _describe(wanted: Scene, scenes: tuple[Scene, Scene]) -> str:
+    return " ".join(
+        f"{ordinal}: {scene.caption}, {scene.finish}, {scene.fit(wanted)} fit."
+        for ordinal, scene in zip(_ORDINALS, scenes, strict=True)
+    )
+
+
+def _thorough(wanted: Scene, scenes: tuple[Scene, Scene], rng: np.random.Generator) -> tuple[str, int]:
+    first, second = (scene.fit(wanted) + 0.5 * (scene.finish == "crisp") for scene in scenes)
+    better = _better((first, second), rng)
+    return f"{_describe(wanted, scenes)} {_verdict(better)}", better
+
+
+def _hasty(wanted: Scene, scenes: tuple[Scene, Scene], rng: np.random.Generator) -> tuple[str, int]:
+    first, second = (float(scene.colour == wanted.colour) for scene in scenes)
+    better = _better((first, second), rng)
+    seen = " ".join(f"{ordinal}: {scene.colour}." for ordinal, scene in zip(_ORDINALS, scenes, strict=True))
+    return f"{seen} {_verdict(better)}", better
+
+
+def _contradictory(wanted: Scene, scenes: tuple[Scene, Scene], rng: np.random.Generator) -> tuple[str, int]:
+    _, better = _thorough(wanted, scenes, rng)
+    return f"{_describe(wanted, scenes)} {_verdict(1 - better)}", better
+
+
+_HABITS: dict[str, Callable[[Scene, tuple[Scene, Scene], np.random.Generator], tuple[str, int]]] = {
+    "thorough": _thorough,
+    "hasty": _hasty,
+    "contradictory": _contradictory,
+}

@@ -1,0 +1,127 @@
+"""Shapes: a bundled world of prompts, pictures and voters, so that everything runs offline on a laptop.
+
+A prompt asks for objects ("three red circles"); two renderers each draw it, with slips; simulated voters choose by a
+Bradley-Terry model over how well each picture fits. Every pair is a pure function of (seed, split, index), so a data
+set of any size takes no memory and is the same on every machine.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lit_listener.data.records import PreferencePair
+from lit_listener.data.shapes.renderers import RENDERERS
+from lit_listener.data.shapes.scenes import Scene, attempt, random_prompt
+
+Split = Literal["train", "validation", "test"]
+_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+_KEPT_TIES = 0.25
+"""Share kept of the pairs whose two pictures are equally good; without it one pair in six would be such a coin flip."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShapesPair(PreferencePair):
+    """A pair of which the truth is known."""
+
+    wanted: Scene = Scene("one", "red", "circle")
+    scene_a: Scene = Scene("one", "red", "circle")
+    scene_b: Scene = Scene("one", "red", "circle")
+
+
+@dataclass(frozen=True)
+class Voters:
+    """A crowd that votes by a Bradley-Terry model: P(A over B) = sigmoid(sharpness * (utility A - utility B))."""
+
+    sharpness: float = 2.5
+    finish_weight: float = 0.5
+    """Worth of a crisp finish, in units of one attribute that fits the prompt."""
+    fewest: int = 9
+    most: int = 25
+
+    def utility(self, scene: Scene, wanted: Scene) -> float:
+        """How good a picture of ``scene`` is for the prompt ``wanted``."""
+        return scene.fit(wanted) + self.finish_weight * (scene.finish == "crisp")
+
+    def vote(self, scene_a: Scene, scene_b: Scene, wanted: Scene, rng: np.random.Generator) -> tuple[int, int]:
+        """(votes for A, votes in all)."""
+        difference = self.utility(scene_a, wanted) - self.utility(scene_b, wanted)
+        votes = int(rng.integers(self.fewest, self.most + 1))
+        return int(rng.binomial(votes, 1.0 / (1.0 + math.exp(-self.sharpness * difference)))), votes
+
+
+class ShapesPairs(Sequence[ShapesPair]):
+    """Preference pairs of the Shapes world.
+
+    Args:
+        renderers: names of the renderers that drew the pictures; each of a pair's two is chosen among them.
+        size: number of pairs.
+        split: which stream of pairs; the splits share no seed.
+        seed: seed of the world.
+        drop_ties: leave out pairs whose votes are split evenly (training needs a winner).
+
+    Raises:
+        ValueError: for an unknown renderer or split, or a size below 1.
+    """
+
+    def __init__(
+        self,
+        renderers: list[str],
+        size: int,
+        split: Split = "train",
+        seed: int = 0,
+        drop_ties: bool = True,
+    ) -> None:
+        unknown = sorted(set(renderers) - set(RENDERERS))
+        if unknown or not renderers:
+            raise ValueError(f"renderers: expected one or more of {sorted(RENDERERS)}, got {renderers}")
+        if size < 1:
+            raise ValueError(f"size: a data set needs at least 1 pair, got size={size}")
+        if split not in _SPLITS:
+            raise ValueError(f"split: expected one of {list(_SPLITS)}, got {split!r}")
+        self.renderers = tuple(renderers)
+        self.size = size
+        self.split: Split = split
+        self.seed = seed
+        self.drop_ties = drop_ties
+        self.voters = Voters()
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> ShapesPair:  # type: ignore[override]  # slices are not needed
+        if not -self.size <= index < self.size:
+            raise IndexError(f"pair {index} of a data set of {self.size}")
+        index %= self.size
+        rng = np.random.default_rng([self.seed, _SPLITS.index(self.split), index])
+        while True:
+            pair = self._draw(index, rng)
+            if not (self.drop_ties and pair.preferred is None):
+                return pair
+
+    def _draw(self, index: int, rng: np.random.Generator) -> ShapesPair:
+        wanted = random_prompt(rng)
+        while True:
+            drawn_by = [RENDERERS[self.renderers[int(i)]] for i in rng.integers(len(self.renderers), size=2)]
+            scene_a, scene_b = (attempt(wanted, renderer.slips, rng) for renderer in drawn_by)
+            even = self.voters.utility(scene_a, wanted) == self.voters.utility(scene_b, wanted)
+            if not even or rng.random() < _KEPT_TIES:
+                break
+        for_a, votes = self.voters.vote(scene_a, scene_b, wanted, rng)
+        image_a, image_b = (r.draw(s, rng) for r, s in zip(drawn_by, (scene_a, scene_b), strict=True))
+        return ShapesPair(
+            prompt=wanted.caption,
+            image_a=image_a,
+            image_b=image_b,
+            share_a=for_a / votes,
+            votes=votes,
+            pair_id=f"shapes-{self.split}-{self.seed}-{'+'.join(self.renderers)}-{index}",
+            prompt_id=wanted.caption,
+            generator_a=drawn_by[0].name,
+            generator_b=drawn_by[1].name,
+            wanted=wanted,
+            scene_a=scene_a,
+            scene_b=scene_b,
+        )

@@ -1,0 +1,126 @@
+"""A judge before and after its training as a table: for the terminal (rich) and as Markdown, with the same cells."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from lit_listener.evaluation.statistics import Interval
+
+MEASURE_NAMES: Mapping[str, str] = {
+    "accuracy": "accuracy",
+    "p_correct": "mean p(correct)",
+    "listener_p_correct": "listener's p(correct)",
+    "contradiction_share": "contradiction share",
+    "unparsable_share": "unparsable share",
+}
+"""The measures shown, in order, and what they are called in the table."""
+
+CAPTION = "In brackets: 95% intervals, bootstrapped over prompts. Difference: after - before, in percentage points."
+_HEADINGS = ("before", "after", "difference")
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """The measures of one split before and after training, by name, and the differences (after - before)."""
+
+    before: Mapping[str, Interval]
+    after: Mapping[str, Interval]
+    difference: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class _Line:
+    split: str
+    measure: str
+    cells: tuple[str, str, str]
+
+
+def before_after_table(rows: Mapping[str, BeforeAfter]) -> Table:
+    """A table for the terminal, at most 100 columns wide for the usual split names.
+
+    Args:
+        rows: The measures of each split, by the split's name ("held-in", "held-out").
+
+    Returns:
+        A rich table with one section a split. Nothing in it is told by colour alone.
+
+    Raises:
+        ValueError: A measure is missing; the message names the split and the measure.
+    """
+    table = Table(box=box.SIMPLE_HEAD, caption=CAPTION, caption_justify="left", title_justify="left")
+    table.add_column("split", no_wrap=True, style="bold")
+    table.add_column("measure", no_wrap=True)
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    previous = None
+    for line in _lines(rows):
+        if previous not in (None, line.split):
+            table.add_section()
+        # Text, not str: rich would read a name or a cell in square brackets as a style.
+        split = line.split if line.split != previous else ""
+        table.add_row(*(Text(text) for text in (split, line.measure, *line.cells)))
+        previous = line.split
+    return table
+
+
+def before_after_markdown(rows: Mapping[str, BeforeAfter]) -> str:
+    """The same table as Markdown, ending in a newline.
+
+    Args:
+        rows: The measures of each split, by the split's name.
+
+    Returns:
+        A pipe table and its caption.
+
+    Raises:
+        ValueError: A measure is missing; the message names the split and the measure.
+    """
+    lines = [" | ".join(("| split", "measure", *_HEADINGS)) + " |", "|---|---|---:|---:|---:|"]
+    for line in _lines(rows):
+        texts = (text.replace("|", "\\|") for text in (line.split, line.measure, *line.cells))
+        lines.append(f"| {' | '.join(texts)} |")
+    return "\n".join([*lines, "", CAPTION, ""])
+
+
+def _lines(rows: Mapping[str, BeforeAfter]) -> Iterator[_Line]:
+    for split, measured in rows.items():
+        for key, name in MEASURE_NAMES.items():
+            before, after, difference = (
+                _find(getattr(measured, part), key, f"split {split!r}, {part}") for part in _HEADINGS
+            )
+            yield _Line(split, name, (_share(before), _share(after), _points(difference)))
+
+
+def _find(intervals: Mapping[str, Interval], key: str, where: str) -> Interval:
+    if key not in intervals:
+        raise ValueError(f"{where}: the table needs {key!r}, got only {sorted(intervals)}")
+    return intervals[key]
+
+
+def _share(interval: Interval) -> str:
+    """A share as "56.3% [54.0, 58.5]"."""
+    mean = "n/a" if math.isnan(interval.mean) else f"{_hundredfold(interval.mean):.1f}%"
+    return mean + _bounds(interval, "")
+
+
+def _points(interval: Interval) -> str:
+    """A difference of shares as "+10.2 [+7.1, +13.3]", in percentage points."""
+    mean = "n/a" if math.isnan(interval.mean) else f"{_hundredfold(interval.mean):+.1f}"
+    return mean + _bounds(interval, "+")
+
+
+def _bounds(interval: Interval, sign: str) -> str:
+    if math.isnan(interval.mean):
+        return ""
+    if math.isnan(interval.low) or math.isnan(interval.high):
+        return " [n/a]"
+    return f" [{_hundredfold(interval.low):{sign}.1f}, {_hundredfold(interval.high):{sign}.1f}]"
+
+
+def _hundredfold(share: float) -> float:
+    # Adding 0.0 turns a rounded -0.0 into 0.0, which would otherwise be shown as "-0.0".
+    return round(100 * share, 1) + 0.0

@@ -1,0 +1,118 @@
+"""Group advantages: how much better a completion was than the other completions of its own prompt.
+
+Gambashidze et al. 2025, Eq. 1, with the population standard deviation. Two other scales are offered because dividing
+by a group's own deviation makes unit advantages of differences however small: none at all (Dr. GRPO, Liu et al.
+2025), and the deviation of the whole batch.
+Left out: everything that produces rewards, and gathering them over ranks.
+
+Letters in names: P prompts (groups), G completions a group.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+AdvantageScale = Literal["std", "none", "batch"]
+
+_RESIDUE_STEPS = 8
+"""Rounding steps of float32 within which two rewards count as equal: a sum of three terms errs by two or three."""
+
+
+def zero_variance_groups(rewards_PG: Tensor) -> Tensor:
+    """Tell which groups hold one reward only, up to floating-point residue, and so teach nothing.
+
+    Equal means within 8 float32 rounding steps of the larger of 1 and the group's largest magnitude (about 1e-6 for
+    the rewards of Eq. 5), in every dtype, because a float64 tensor may hold rewards that were computed in float32.
+
+    Args:
+        rewards_PG: Rewards, shape [P, G], G >= 2.
+
+    Returns:
+        Bool tensor of shape [P], True where the group is constant.
+
+    Raises:
+        ValueError: If the shape is not [P, G] with G >= 2, or a reward is not finite.
+
+    Example:
+        >>> import torch
+        >>> zero_variance_groups(torch.tensor([[0.1 + 0.2, 0.3], [0.0, 1.0]], dtype=torch.float64))
+        tensor([ True, False])
+    """
+    rewards_PG = _checked(rewards_PG)
+    low_P, high_P = rewards_PG.aminmax(dim=1)
+    magnitude_P = torch.maximum(low_P.abs(), high_P.abs()).clamp(min=1.0)
+    return high_P - low_P <= _RESIDUE_STEPS * torch.finfo(torch.float32).eps * magnitude_P
+
+
+def group_advantages(rewards_PG: Tensor, *, epsilon: float = 1e-4, scale: AdvantageScale = "std") -> Tensor:
+    """Compare each reward with its group's (Gambashidze et al. 2025, Eq. 1): A = (r - mean) / (deviation + epsilon).
+
+    A constant group (see `zero_variance_groups`) gets exactly 0 in every scale, never its residue divided by epsilon.
+
+    Args:
+        rewards_PG: Rewards, shape [P, G], G >= 2. Half-precision and integer rewards are computed in float32.
+        epsilon: Added to the deviation, in units of reward, >= 0.
+        scale: What to divide by. `std`: the group's population standard deviation (Eq. 1). `batch`: the one of all P
+            x G rewards about their common mean. `none`: nothing, epsilon unused.
+
+    Returns:
+        Advantages, shape [P, G], float32 (float64 for float64 rewards); every row sums to 0.
+
+    Raises:
+        ValueError: If the shape is not [P, G] with G >= 2, a reward is not finite, epsilon is negative or the scale
+            is unknown.
+
+    Example:
+        >>> import torch
+        >>> group_advantages(torch.tensor([[0.0, 1.0], [0.3, 0.3]]), epsilon=0.0)
+        tensor([[-1.,  1.],
+                [ 0.,  0.]])
+    """
+    if scale not in _DIVISORS:
+        raise ValueError(f"scale must be one of {sorted(_DIVISORS)}, got {scale!r}")
+    if not epsilon >= 0:
+        raise ValueError(f"epsilon must be >= 0, got {epsilon}")
+    rewards_PG = _checked(rewards_PG)
+    constant_P = zero_variance_groups(rewards_PG)
+    centred_PG = rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
+    # Filled after the division: with epsilon 0 a constant group has just been divided by zero.
+    return (centred_PG / _DIVISORS[scale](rewards_PG, epsilon)).masked_fill(constant_P[:, None], 0.0)
+
+
+def _group_divisor(rewards_PG: Tensor, epsilon: float) -> Tensor:
+    return rewards_PG.std(dim=1, keepdim=True, correction=0) + epsilon
+
+
+def _batch_divisor(rewards_PG: Tensor, epsilon: float) -> Tensor:
+    return rewards_PG.std(correction=0) + epsilon
+
+
+def _unit_divisor(rewards_PG: Tensor, epsilon: float) -> Tensor:
+    del epsilon
+    return rewards_PG.new_ones(())
+
+
+_DIVISORS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "std": _group_divisor,
+    "batch": _batch_divisor,
+    "none": _unit_divisor,
+}
+
+
+def _checked(rewards_PG: Tensor) -> Tensor:
+    """Return the rewards in float32 or float64 after checking that they make groups of finite numbers."""
+    if rewards_PG.ndim != 2:
+        raise ValueError(f"rewards must have shape [prompts, completions], got {list(rewards_PG.shape)}")
+    if rewards_PG.shape[1] < 2:
+        raise ValueError(
+            f"rewards have {rewards_PG.shape[1]} completion(s) a prompt, but an advantage compares the completions of "
+            "one prompt with each other: sample at least 2"
+        )
+    finite_PG = rewards_PG.isfinite()
+    if not finite_PG.all():
+        prompt, completion = (~finite_PG).nonzero()[0].tolist()
+        value = rewards_PG[prompt, completion].item()
+        raise ValueError(f"rewards must be finite, got {value} for prompt {prompt}, completion {completion}")
+    return rewards_PG.to(torch.float64 if rewards_PG.dtype == torch.float64 else torch.float32)

@@ -1,0 +1,160 @@
+"""One wrapper module through which every forward pass of a vision-language model goes.
+
+Image features, prefill, decoding and packed scoring are methods of one ``nn.Module``, so that a sharded model gathers
+its weights for each of them: nothing outside this file touches weights. Logits are computed at the places that are
+asked for, in chunks.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from lit_listener.objective import completion_log_probs, label_logits
+from lit_listener.vlm.encoding import PromptBatch, Vocabulary
+from lit_listener.vlm.packing import PackedBatch
+
+LabelIds = tuple[tuple[int, ...], ...]
+_LOGITS_PER_CHUNK = 2**26
+"""Float32 logits held at once (256 MiB): 441 tokens of a vocabulary of 152,064."""
+SUPPORTED_FAMILIES = ("qwen2_5_vl", "qwen2_vl")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one packed pass reads: the completions' log-probabilities and the answer labels' soft scores."""
+
+    log_probs_NT: Tensor
+    """Temperature-scaled, special tokens suppressed: the distribution that was sampled from."""
+    entropy_NT: Tensor
+    label_logits_NL: Tensor
+    """Unscaled, nothing suppressed, at each completion's answer place; meaningless where it has none."""
+    discarded_mass_N: Tensor
+    """Probability at the answer place of all tokens that are no label."""
+
+
+class Backbone(nn.Module):
+    """A vision-language model behind four named passes.
+
+    Args:
+        model: a ``*ForConditionalGeneration`` of a supported family.
+        vocabulary: its vocabulary facts.
+
+    Raises:
+        ValueError: the family is not supported (its image features enter the language model in another way).
+    """
+
+    def __init__(self, model: Any, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        if model.config.model_type not in SUPPORTED_FAMILIES:
+            raise ValueError(
+                f"model family {model.config.model_type!r} is not supported; expected one of {SUPPORTED_FAMILIES}"
+            )
+        self.model = model
+        self.vocabulary = vocabulary
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def language_model(self) -> nn.Module:
+        """The decoder layers."""
+        return self.model.model.language_model  # type: ignore[no-any-return]
+
+    @property
+    def vision_tower(self) -> nn.Module:
+        """The image encoder."""
+        return self.model.model.visual  # type: ignore[no-any-return]
+
+    def image_features(self, prompts: PromptBatch) -> Tensor:
+        """Encode the images of a batch: ``[M, D]``, one row an image token, in order."""
+        encoded = self.model.model.get_image_features(prompts.pixel_values_RC, prompts.image_grid_I3)
+        return torch.cat(tuple(encoded.pooler_output), 0)
+
+    def prefill(self, prompts: PromptBatch, features_MD: Tensor) -> tuple[Tensor, DynamicCache]:
+        """Read P prompts once.
+
+        Returns:
+            logits ``[P, V]`` after each prompt's last token, and the cache of keys and values of S tokens.
+        """
+        cache = DynamicCache(config=self.language_model.config)
+        hidden_PSD = self.language_model(
+            inputs_embeds=self._embed(prompts.input_ids_PS, features_MD),
+            attention_mask=prompts.mask_PS.long(),
+            position_ids=prompts.position_ids_3PS,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+        if cache.get_seq_length() != prompts.input_ids_PS.shape[1]:
+            raise RuntimeError(
+                f"the cache holds {cache.get_seq_length()} of {prompts.input_ids_PS.shape[1]} prompt tokens after "
+                "prefill: gradient checkpointing is on in training mode; roll out in eval mode"
+            )
+        return self.model.lm_head(hidden_PSD[:, -1]), cache
+
+    def decode(self, ids_N: Tensor, positions_N: Tensor, mask_NK: Tensor, cache: DynamicCache) -> Tensor:
+        """One more token for each of N rows; the cache grows by one. Returns logits ``[N, V]``."""
+        hidden_N1D = self.language_model(
+            inputs_embeds=self.model.get_input_embeddings()(ids_N[:, None]),
+            attention_mask=mask_NK[:, None, None, :],
+            position_ids=positions_N[None, :, None].expand(3, -1, 1),
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+        return self.model.lm_head(hidden_N1D[:, -1])  # type: ignore[no-any-return]
+
+    def score(
+        self,
+        packed: PackedBatch,
+        features_MD: Tensor,
+        *,
+        temperature: float = 1.0,
+        answer_place_N: Tensor | None = None,
+        label_ids: LabelIds = (),
+    ) -> Scores:
+        """Log-probabilities of packed completions, and their answer labels' soft scores, from one pass.
+
+        Args:
+            packed: the packed rows.
+            features_MD: image features of the rows' images.
+            temperature: what logits were divided by in sampling.
+            answer_place_N: each completion's answer token (any valid index where it has none); None reads no labels.
+            label_ids: token ids of each label's spellings.
+        """
+        hidden_PKD = self.language_model(
+            inputs_embeds=self._embed(packed.input_ids_PK, features_MD),
+            attention_mask=packed.attention_P1KK,
+            position_ids=packed.position_ids_3PK,
+            use_cache=False,
+        ).last_hidden_state
+        rows_N = torch.arange(len(packed.source_NT), device=hidden_PKD.device) // (
+            len(packed.source_NT) // len(hidden_PKD)
+        )
+        hidden_NTD = hidden_PKD[rows_N[:, None], packed.source_NT]
+        weight_VD = self.model.lm_head.weight
+        log_probs, entropy = completion_log_probs(
+            hidden_NTD,
+            weight_VD,
+            packed.targets_NT,
+            temperature=temperature,
+            suppressed_ids=self.vocabulary.suppressed_ids.to(hidden_NTD.device),
+            chunk_tokens=max(1, _LOGITS_PER_CHUNK // weight_VD.shape[0]),
+            vocabulary_size=self.vocabulary.size,
+        )
+        if answer_place_N is None:
+            empty = log_probs.new_zeros(len(log_probs), 0)
+            return Scores(log_probs, entropy, empty, empty.sum(1))
+        hidden_ND = hidden_NTD[torch.arange(len(hidden_NTD), device=hidden_NTD.device), answer_place_N]
+        return Scores(log_probs, entropy, *label_logits(hidden_ND, weight_VD, label_ids))
+
+    def _embed(self, ids_PK: Tensor, features_MD: Tensor) -> Tensor:
+        """Token embeddings with image features in the image slots."""
+        embedded = self.model.get_input_embeddings()(ids_PK)
+        slots = ids_PK == self.model.config.image_token_id
+        if int(slots.sum()) != len(features_MD):
+            raise ValueError(f"{int(slots.sum())} image slots for {len(features_MD)} image features")
+        return embedded.masked_scatter(slots[..., None], features_MD.to(embedded.dtype))

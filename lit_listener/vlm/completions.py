@@ -1,0 +1,46 @@
+"""The record of sampled completions, shared by rollout, packing and listeners."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lit_listener.vlm.encoding import TensorRecord
+
+
+@dataclass(frozen=True)
+class Completions(TensorRecord):
+    """N = P x G completions of at most T tokens; row n answers prompt n // G."""
+
+    ids_NT: Tensor
+    """Token ids, padded on the right; the end token is part of a completion."""
+    mask_NT: Tensor
+    """True up to and including the end token."""
+    truncated_N: Tensor
+    """True where the length limit came before an end token."""
+    label_logits_NTL: Tensor
+    """Unscaled logits of the answer labels at every step of sampling: the policy's own soft scores, for nothing."""
+
+    def __len__(self) -> int:
+        return self.ids_NT.shape[0]
+
+    @property
+    def lengths_N(self) -> Tensor:
+        """Tokens of each completion, end token included."""
+        return self.mask_NT.sum(1)
+
+    def content_ids(self) -> list[list[int]]:
+        """Each completion's ids as plain lists, without the end token."""
+        lengths = (self.lengths_N - (~self.truncated_N).long()).tolist()
+        return [row[:length] for row, length in zip(self.ids_NT.tolist(), lengths, strict=True)]
+
+    @classmethod
+    def from_ids(cls, rows: list[list[int]], pad_id: int, labels: int = 2) -> "Completions":
+        """Given (not sampled) completions, end tokens included, padded to the longest."""
+        longest = max(map(len, rows))
+        return cls(
+            ids_NT=torch.tensor([row + [pad_id] * (longest - len(row)) for row in rows]),
+            mask_NT=torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in rows]),
+            truncated_N=torch.zeros(len(rows), dtype=torch.bool),
+            label_logits_NTL=torch.zeros(len(rows), longest, labels),
+        )

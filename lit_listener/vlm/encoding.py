@@ -1,0 +1,196 @@
+"""Questions become tensors: chat text, image patches, placeholder expansion and mrope positions.
+
+Tokenizer and image processor are composed here by hand: ``AutoProcessor`` would need torchvision for its video half.
+A prompt is never truncated, since that would cut image tokens; an over-long one is refused.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from lit_listener.tasks import Question
+
+
+class PromptTooLongError(ValueError):
+    """A prompt leaves no room for a completion within the model's context."""
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """A frozen record of tensors that moves between devices as one."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same record with every tensor on ``device``."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self)(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()})
+
+
+@dataclass(frozen=True)
+class PromptBatch(TensorRecord):
+    """P prompts, padded on the left to S tokens, and their images' patches."""
+
+    input_ids_PS: Tensor
+    mask_PS: Tensor
+    """True at real tokens."""
+    position_ids_3PS: Tensor
+    """mrope positions: temporal, height, width."""
+    next_position_P: Tensor
+    """The position of the first completion token: highest position of the prompt + 1, not its length."""
+    pixel_values_RC: Tensor
+    """R patch rows of all images, in order; rows belong to images by ``image_grid_I3.prod(-1)``."""
+    image_grid_I3: Tensor
+    """Each image's patches over time, height and width."""
+
+    def __len__(self) -> int:
+        return self.input_ids_PS.shape[0]
+
+    @property
+    def lengths_P(self) -> Tensor:
+        """Real tokens of each prompt."""
+        return self.mask_PS.sum(1)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What sampling and scoring must know of a tokenizer and its model."""
+
+    size: int
+    """Real token ids are below this; the model's embedding may be padded beyond."""
+    pad_id: int
+    end_ids: tuple[int, ...]
+    """Ids that end a completion."""
+    suppressed_ids: Tensor
+    """Ids never sampled, and left out of the training distribution alike: vision and video special tokens."""
+
+
+class Encoder:
+    """Turns questions into prompt batches for one model.
+
+    Args:
+        tokenizer: the model's tokenizer, with a chat template that has image slots.
+        image_processor: the model's image processor (PIL backend).
+        rope_index: the model's own ``get_rope_index``.
+        config: the model's configuration.
+    """
+
+    def __init__(
+        self, tokenizer: Any, image_processor: Any, rope_index: Callable[..., tuple[Tensor, Tensor]], config: Any
+    ) -> None:
+        if not tokenizer.chat_template:
+            raise ValueError(
+                f"the tokenizer of {tokenizer.name_or_path!r} has no chat template: an instruct model is needed"
+            )
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.context_tokens: int = config.get_text_config().max_position_embeddings
+        self._rope_index = rope_index
+        self._image_id: int = config.image_token_id
+        self._image_token: str = tokenizer.convert_ids_to_tokens(config.image_token_id)
+
+    def encode(self, questions: Sequence[Question], *, room: int = 0) -> PromptBatch:
+        """Encode P questions.
+
+        Args:
+            questions: the questions; each may have another number and size of images.
+            room: tokens that must remain free in the context for a completion.
+
+        Raises:
+            PromptTooLongError: a prompt and its completion would not fit the model's context.
+        """
+        images = [image.convert("RGB") for question in questions for image in question.images]
+        patches = self.image_processor(images=images, return_tensors="pt")
+        grid_I3 = patches["image_grid_thw"]
+        tokens_I = (grid_I3.prod(-1) // self.image_processor.merge_size**2).tolist()
+        rows: list[list[int]] = []
+        taken = 0
+        for question in questions:
+            count = len(question.images)
+            rows.append(self._tokenize(question, tokens_I[taken : taken + count], room))
+            taken += count
+        return self._pad(rows, patches["pixel_values"], grid_I3)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of plain text, with no special tokens added."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def _tokenize(self, question: Question, image_tokens: Sequence[int], room: int) -> list[int]:
+        text = self.tokenizer.apply_chat_template(
+            list(question.messages), tokenize=False, add_generation_prompt=True
+        )
+        pieces = text.split(self._image_token)
+        if len(pieces) != len(image_tokens) + 1:
+            raise ValueError(
+                f"the chat template made {len(pieces) - 1} image slots for {len(image_tokens)} images; "
+                "expected one slot an image: check the template of the tokenizer"
+            )
+        slots = [self._image_token * tokens for tokens in image_tokens] + [""]
+        ids = self.encode_text("".join(piece + slot for piece, slot in zip(pieces, slots, strict=True)))
+        if len(ids) + room > self.context_tokens:
+            raise PromptTooLongError(
+                f"a prompt of {len(ids)} tokens ({sum(image_tokens)} of them images) and {room} tokens of completion "
+                f"exceed the model's context of {self.context_tokens}: shorten the prompt or max_new_tokens, or lower "
+                f"the image processor's max_pixels. The prompt begins: {text[:120]!r}"
+            )
+        return ids
+
+    def _pad(self, rows: list[list[int]], pixel_values_RC: Tensor, grid_I3: Tensor) -> PromptBatch:
+        longest = max(map(len, rows))
+        pad_id = self.tokenizer.pad_token_id
+        ids_PS = torch.tensor([[pad_id] * (longest - len(row)) + row for row in rows])
+        mask_PS = torch.tensor([[False] * (longest - len(row)) + [True] * len(row) for row in rows])
+        image_types_PS = ((ids_PS == self._image_id) & mask_PS).int()
+        positions_3PS, _ = self._rope_index(
+            input_ids=ids_PS,
+            mm_token_type_ids=image_types_PS,
+            image_grid_thw=grid_I3,
+            attention_mask=mask_PS.long(),
+        )
+        next_position_P = positions_3PS.masked_fill(~mask_PS, -1).amax((0, 2)) + 1
+        return PromptBatch(ids_PS, mask_PS, positions_3PS, next_position_P, pixel_values_RC, grid_I3)
+
+
+def vocabulary_of(tokenizer: Any, config: Any, generation_config: Any) -> Vocabulary:
+    """The vocabulary facts of a model.
+
+    Of a released generation config only the end tokens are heeded; its penalties and temperature are not, since
+    training needs samples of the policy itself.
+    """
+    ends = generation_config.eos_token_id
+    end_ids = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
+    vision = {
+        getattr(config, name, None)
+        for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+    }
+    vision |= {
+        token_id
+        for token_id, token in tokenizer.added_tokens_decoder.items()
+        if any(word in token.content for word in ("vision", "image", "video"))
+    }
+    return Vocabulary(
+        size=len(tokenizer),
+        pad_id=tokenizer.pad_token_id,
+        end_ids=tuple(sorted(end_ids)),
+        suppressed_ids=torch.tensor(sorted(vision - {None})),
+    )
+
+
+def label_token_ids(tokenizer: Any, labels: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """For each answer label the ids of its single-token spellings ("1" and " 1").
+
+    Raises:
+        ValueError: a label is no single token of this tokenizer, so no probability can be read for it.
+    """
+    spellings = []
+    for label in labels:
+        encoded = [tokenizer.encode(text, add_special_tokens=False) for text in (label, f" {label}")]
+        ids = tuple(dict.fromkeys(e[0] for e in encoded if len(e) == 1 and e[0] != tokenizer.unk_token_id))
+        if not ids:
+            raise ValueError(
+                f"the tokenizer of {tokenizer.name_or_path!r} lacks the answer label {label!r}: it is written as "
+                f"{len(encoded[0])} tokens, expected one. Choose other labels or another model."
+            )
+        spellings.append(ids)
+    return tuple(spellings)

@@ -1,0 +1,210 @@
+"""Listeners: frozen models that hear a chain of thought without its answer, and say which image they now think better.
+
+``ReferenceListener`` is the papers' case, p_corr = pi_ref(y* | C) (Gambashidze et al. 2025, section 4.3): its score is
+read off the reference pass at the answer's place, and costs nothing. The random and shuffled listeners are controls:
+if a listener helps because of what it hears, they must not.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lit_listener.data.records import ShownPair
+from lit_listener.tasks import Task, Transcript
+from lit_listener.vlm.backbone import Scores
+from lit_listener.vlm.completions import Completions
+from lit_listener.vlm.encoding import label_token_ids
+from lit_listener.vlm.loading import DTypeName, PolicySpec, load_backbone
+from lit_listener.vlm.packing import pack
+from lit_listener.vlm.streams import ItemKey, uniforms
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What a listener is given: N = P x G completions and what is known of them."""
+
+    shown: Sequence[ShownPair]
+    """The P pairs."""
+    keys: Sequence[ItemKey]
+    """The P pairs' random-stream keys."""
+    completions: Completions
+    transcripts: Sequence[Transcript]
+    trace_bytes: Sequence[bytes]
+    """The N completions up to the answer's place (all of it where there is none)."""
+    trace_ids: Sequence[Sequence[int]]
+    """The same as the reasoner's token ids."""
+    reference: Scores
+
+    @property
+    def group_size(self) -> int:
+        """Completions a pair."""
+        return len(self.transcripts) // len(self.shown)
+
+    @property
+    def readable_N(self) -> Tensor:
+        """True where a completion has an answer place, and so a p(correct)."""
+        return torch.tensor([transcript.answer_token is not None for transcript in self.transcripts])
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A listener's word on N completions."""
+
+    p_label_NL: Tensor
+    """Probability of each answer label, renormalised over the labels; meaningless where unreadable."""
+    readable_N: Tensor
+    discarded_mass_N: Tensor
+    """Probability that went to tokens that are no label, before renormalising."""
+
+    def p_correct_N(self, labels_N: Tensor) -> Tensor:
+        """The probability of the right image, p_corr of Eq. 5."""
+        return self.p_label_NL.gather(1, labels_N[:, None]).squeeze(1)
+
+
+class Listener(nn.Module, ABC):
+    """A frozen judge of other models' thoughts."""
+
+    def prepare(self, task: Task, tokenizer: object) -> None:
+        """Load what is needed, once, before training.
+
+        Args:
+            task: the task whose labels are read.
+            tokenizer: the reasoner's tokenizer.
+        """
+
+    @abstractmethod
+    def hear(self, hearing: Hearing) -> Heard:
+        """Score N completions. An exception stops the run: a failure never becomes a number."""
+
+
+class ReferenceListener(Listener):
+    """The reference model, in the reasoner's own context: no forward pass of its own."""
+
+    def hear(self, hearing: Hearing) -> Heard:
+        """Read the answer labels' probabilities off the reference pass."""
+        scores = hearing.reference
+        return Heard(scores.label_logits_NL.softmax(1).cpu(), hearing.readable_N, scores.discarded_mass_N.cpu())
+
+
+class ModelListener(Listener):
+    """Another frozen vision-language model; reads the prompt and its images once for all G traces.
+
+    Args:
+        model: Hugging Face folder, hub id or bundled model.
+        context: ``reasoner``: the reasoner's own question and completion up to the answer; ``own``: the listener's own
+            question, with the trace told as somebody's explanation.
+        dtype: number format of its weights.
+    """
+
+    def __init__(
+        self, model: str, context: Literal["own", "reasoner"] = "own", dtype: DTypeName = "float32"
+    ) -> None:
+        super().__init__()
+        self.name = model
+        self.context = context
+        self.dtype: DTypeName = dtype
+
+    def prepare(self, task: Task, tokenizer: object) -> None:
+        """Load the model; refuse one whose tokenizer lacks the answer labels."""
+        self.backbone, self.reader = load_backbone(self.name, PolicySpec(self.name, dtype=self.dtype))
+        self.backbone.requires_grad_(False)
+        self.label_ids = label_token_ids(self.reader.tokenizer, task.labels)
+        self.task = task
+        self.same_tokens = tokenizer.get_vocab() == self.reader.tokenizer.get_vocab()  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def hear(self, hearing: Hearing) -> Heard:
+        """One packed scoring pass over [question, trace 1, ..., trace G]."""
+        self.backbone.eval()
+        ask = self.task.encode if self.context == "reasoner" else self.task.retell_question
+        readable = hearing.readable_N
+        pad = self.backbone.vocabulary.pad_id
+        traces = [
+            self._trace(hearing, n) if heard else [] for n, heard in enumerate(readable.tolist())
+        ]
+        longest = max(map(len, traces))
+        prompts = self.reader.encoder.encode([ask(shown) for shown in hearing.shown], room=longest + 1)
+        prompts = prompts.to(self.backbone.device)
+        # one more token stands at the label's place: its own identity is not read, only what is predicted there
+        rows = Completions.from_ids([[*trace, pad] for trace in traces], pad).to(self.backbone.device)
+        scores = self.backbone.score(
+            pack(prompts, rows),
+            self.backbone.image_features(prompts),
+            answer_place_N=torch.tensor([len(trace) for trace in traces], device=self.backbone.device),
+            label_ids=self.label_ids,
+        )
+        return Heard(scores.label_logits_NL.softmax(1).cpu(), readable, scores.discarded_mass_N.cpu())
+
+    def _trace(self, hearing: Hearing, n: int) -> list[int]:
+        if self.context == "own":
+            return self.reader.encoder.encode_text(
+                self.task.retell_continuation(hearing.transcripts[n].think or "")
+            )
+        if self.same_tokens:
+            return list(hearing.trace_ids[n])
+        return self.reader.encoder.encode_text(hearing.trace_bytes[n].decode(errors="replace"))
+
+
+class RandomListener(Listener):
+    """Uniform noise in place of an ear: the control that would falsify the method.
+
+    Args:
+        seed: seed of the noise, which is drawn anew for every completion.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def hear(self, hearing: Hearing) -> Heard:
+        """p(second) uniform in [0, 1)."""
+        keys: list[ItemKey] = [("random-listener", *key) for key in hearing.keys]
+        noise_N = uniforms(self.seed, keys, hearing.group_size, 1).flatten().float()
+        return Heard(torch.stack([1 - noise_N, noise_N], 1), hearing.readable_N, torch.zeros_like(noise_N))
+
+
+class ShuffledListener(Listener):
+    """The reference listener's own scores, each given to a completion of another prompt: right scale, no information.
+
+    Args:
+        seed: seed of the shuffle.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.seed = seed
+        self.source = ReferenceListener()
+
+    def hear(self, hearing: Hearing) -> Heard:
+        """Permute p(correct) among the readable completions, always across prompts.
+
+        Raises:
+            ValueError: fewer than two prompts, or a pair without a winner.
+        """
+        heard = self.source.hear(hearing)
+        group = hearing.group_size
+        readable = heard.readable_N.nonzero().flatten()
+        if len(hearing.shown) < 2:
+            raise ValueError("ShuffledListener needs at least 2 prompts a step to shuffle between, got 1")
+        labels = [shown.label for shown in hearing.shown]
+        if any(label is None for label in labels):
+            raise ValueError("ShuffledListener needs pairs with a winner; drop ties from the training data")
+        labels_N = torch.tensor(labels).repeat_interleave(group)
+        p_correct = heard.p_correct_N(labels_N)
+        # readable completions stand sorted by prompt, at most `group` of each: a shift by `group` leaves the prompt
+        if len(readable) > group:
+            rng = np.random.default_rng([self.seed, *_numbers(hearing.keys[0])])
+            shift = int(rng.integers(group, max(group + 1, len(readable) - group + 1)))
+            p_correct[readable] = p_correct[readable.roll(shift)]
+        p_label_NL = ((1 - p_correct) / (heard.p_label_NL.shape[1] - 1))[:, None].repeat(1, heard.p_label_NL.shape[1])
+        p_label_NL.scatter_(1, labels_N[:, None], p_correct[:, None])
+        return Heard(p_label_NL, heard.readable_N, heard.discarded_mass_N)
+
+
+def _numbers(key: ItemKey) -> list[int]:
+    return [part for part in key if isinstance(part, int)]

@@ -1,0 +1,307 @@
+"""Which weights a reasoner starts from, which of them train, and what stands frozen beside them.
+
+The only module that imports peft. The reference is explicit (``base`` or ``start``): "adapter off" is silently another
+model than the start when training goes on from an adapter that was already trained.
+"""
+
+import contextlib
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
+
+from lit_listener.vlm.backbone import SUPPORTED_FAMILIES, Backbone
+from lit_listener.vlm.encoding import Encoder, vocabulary_of
+from lit_listener.vlm.token_bytes import TokenBytes
+
+ASSETS = Path(__file__).parent.parent / "assets"
+BUNDLED = {f"shapes-{name}": ASSETS / f"shapes_{name.replace('-', '_')}" for name in ("blank", "instruct", "warm-start")}
+"""Names of the bundled models: untrained, the consistent instruct model, and the mixed-habit start."""
+
+DTypeName = Literal["float32", "bfloat16", "float16"]
+ReferenceName = Literal["base", "start"]
+
+
+@dataclass(frozen=True)
+class LoraSpec:
+    """Low-rank adapters on the language model's linear layers (dropout is always 0: it would falsify policy ratios).
+
+    Args:
+        rank: rank of the adapters; at least 1.
+        alpha: scale: an update is multiplied by alpha / rank.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"policy.lora.rank: expected at least 1, got {self.rank}")
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """Which weights the reasoner starts from, and which of them train.
+
+    Args:
+        base: a Hugging Face folder or hub id, or a bundled model: shapes-blank, shapes-instruct, shapes-warm-start.
+        start: weights the policy starts from instead of the base: a model folder, or with lora an adapter folder.
+        lora: train adapters instead of all weights.
+        train_vision: train the vision tower too; when false, images are encoded once a step for all passes.
+        dtype: number format of the weights.
+        attention: attention implementation of transformers; packed rows need sdpa or eager.
+        gradient_checkpointing: recompute layers in the backward pass: less memory, more time.
+        init_seed: seed of new weights (a blank base, fresh adapters).
+        trust_remote_code: run code that a hub repository brings along.
+    """
+
+    base: str
+    start: str | None = None
+    lora: LoraSpec | None = None
+    train_vision: bool = False
+    dtype: DTypeName = "float32"
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    gradient_checkpointing: bool = False
+    init_seed: int = 0
+    trust_remote_code: bool = False
+
+
+class Reference(nn.Module):
+    """The frozen model that anchors the KL term and, by default, listens.
+
+    Args:
+        backbone: where it is computed: a frozen copy, or the policy itself with its adapters switched.
+        switch: makes the policy the reference for the time of a ``with`` block; None for a copy.
+    """
+
+    def __init__(self, backbone: Backbone, switch: "AdapterSwitch | None" = None) -> None:
+        super().__init__()
+        self.switch = switch
+        self._backbone = [backbone] if switch else []  # no second registration of the policy as a child
+        self.copy = None if switch else backbone
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[Backbone]:
+        """The reference's backbone, in eval mode, without gradients."""
+        with torch.no_grad():
+            if self.switch is None:
+                yield self.copy  # type: ignore[misc]  # a copy without a switch is always there
+            else:
+                with self.switch:
+                    yield self._backbone[0]
+
+
+class AdapterSwitch:
+    """Turns a policy with adapters into its reference, and back, without touching which parameters train.
+
+    Args:
+        model: the model with LoRA layers.
+        frozen_adapter: name of the adapter the reference uses; None for no adapter (the base).
+    """
+
+    def __init__(self, model: PeftModel, frozen_adapter: str | None) -> None:
+        self._model = model
+        self._frozen_adapter = frozen_adapter
+
+    def __enter__(self) -> None:
+        self._trainable = [p for p in self._model.parameters() if p.requires_grad]
+        for layer in self._layers():
+            if self._frozen_adapter is None:
+                layer.enable_adapters(False)
+            else:
+                layer.set_adapter(self._frozen_adapter)
+
+    def __exit__(self, *exc: object) -> None:
+        for layer in self._layers():
+            layer.enable_adapters(True)
+            layer.set_adapter("default")
+        trainable = set(map(id, self._trainable))
+        for parameter in self._model.parameters():
+            parameter.requires_grad_(id(parameter) in trainable)
+
+    def _layers(self) -> Iterator[BaseTunerLayer]:
+        return (module for module in self._model.modules() if isinstance(module, BaseTunerLayer))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What turns questions into tensors and tokens into bytes for one model."""
+
+    encoder: Encoder
+    token_bytes: TokenBytes
+    tokenizer: Any = field(repr=False)
+    image_processor: Any = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Models:
+    """A policy, its frozen reference and what reads for them."""
+
+    policy: Backbone
+    reference: Reference
+    reader: Reader
+    adapter: PeftModel | None
+
+    @property
+    def shares_vision(self) -> bool:
+        """Whether one encoding of the images serves policy and reference."""
+        with self.reference.active() as backbone:
+            same = backbone.vision_tower is self.policy.vision_tower
+        return same and not any(p.requires_grad for p in self.policy.vision_tower.parameters())
+
+
+def load(spec: PolicySpec, reference: ReferenceName = "base") -> Models:
+    """Load a policy as specified, with its reference.
+
+    Raises:
+        FileNotFoundError: a local folder does not exist.
+        ValueError: the model's family is not supported, or the specification contradicts itself.
+    """
+    if spec.lora is not None:
+        return _load_with_adapter(spec, reference)
+    policy, reader = load_backbone(spec.start or spec.base, spec)
+    if reference == "start" or spec.start is None:
+        frozen = copy.deepcopy(policy)
+    else:
+        frozen, _ = load_backbone(spec.base, spec)
+    _freeze(frozen)
+    policy.requires_grad_(True)
+    policy.vision_tower.requires_grad_(spec.train_vision)
+    if not spec.train_vision and _same_weights(frozen.vision_tower, policy.vision_tower):
+        frozen.model.model.visual = policy.vision_tower
+    return Models(_ready(policy, spec), Reference(frozen), reader, adapter=None)
+
+
+def load_backbone(name: str, spec: PolicySpec) -> tuple[Backbone, Reader]:
+    """A model with all its weights frozen or not as they come, in eval mode, and its reader."""
+    folder = resolve(name)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=spec.trust_remote_code)
+    if config.model_type not in SUPPORTED_FAMILIES:
+        raise ValueError(
+            f"{name}: model family {config.model_type!r} is not supported; expected one of {SUPPORTED_FAMILIES}"
+        )
+    options = {"dtype": getattr(torch, spec.dtype), "attn_implementation": spec.attention}
+    if name == "shapes-blank":
+        with torch.random.fork_rng():
+            torch.manual_seed(spec.init_seed)
+            model = AutoModelForImageTextToText.from_config(config, **options)
+        model.generation_config = GenerationConfig.from_pretrained(folder)
+    else:
+        model = AutoModelForImageTextToText.from_pretrained(
+            folder, trust_remote_code=spec.trust_remote_code, use_safetensors=True, **options
+        )
+    _no_dropout(model)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=spec.trust_remote_code)
+    image_processor = AutoImageProcessor.from_pretrained(
+        folder, backend="pil", trust_remote_code=spec.trust_remote_code
+    )
+    backbone = Backbone(model, vocabulary_of(tokenizer, config, model.generation_config)).eval()
+    encoder = Encoder(tokenizer, image_processor, model.model.get_rope_index, config)
+    return backbone, Reader(encoder, TokenBytes(tokenizer), tokenizer, image_processor)
+
+
+def resolve(name: str) -> str:
+    """The folder of a bundled model or a local folder as it is; anything else is taken for a hub id.
+
+    Raises:
+        FileNotFoundError: a path (absolute, or beginning with a dot) leads nowhere.
+    """
+    if name in BUNDLED:
+        return str(BUNDLED[name])
+    if Path(name).is_dir():
+        return name
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise FileNotFoundError(
+            f"no model folder at {name!r}: expected a folder with config.json, a hub id (owner/name), or one of "
+            f"{sorted(BUNDLED)}"
+        )
+    return name
+
+
+def save_model(backbone: Backbone, reader: Reader, folder: Path, dtype: DTypeName = "float16") -> None:
+    """Write full weights, tokenizer and image processor as a Hugging Face folder (safetensors)."""
+    model = copy.deepcopy(backbone.model).to("cpu", getattr(torch, dtype))
+    model.save_pretrained(folder)
+    reader.tokenizer.save_pretrained(folder)
+    reader.image_processor.save_pretrained(folder)
+
+
+def _load_with_adapter(spec: PolicySpec, reference: ReferenceName) -> Models:
+    if spec.train_vision:
+        raise ValueError("policy.train_vision: adapters are put on the language model only; set it to false or drop lora")
+    assert spec.lora is not None
+    base, reader = load_backbone(spec.base, spec)
+    _freeze(base)
+    frozen_adapter = None
+    if spec.start is None:
+        with torch.random.fork_rng():
+            torch.manual_seed(spec.init_seed)
+            adapted = get_peft_model(base.model, _lora_config(spec.lora))
+    else:
+        if not (Path(spec.start) / "adapter_config.json").is_file():
+            raise FileNotFoundError(
+                f"policy.start: no adapter_config.json in {spec.start!r}; with lora, start must be an adapter folder "
+                "(to adapt another full model, name it as policy.base)"
+            )
+        _check_rank(spec.lora, Path(spec.start))
+        adapted = PeftModel.from_pretrained(base.model, spec.start, is_trainable=True)
+        if reference == "start":
+            frozen_adapter = "reference"
+            adapted.load_adapter(spec.start, adapter_name=frozen_adapter, is_trainable=False)
+            adapted.set_adapter("default")
+            for name, parameter in adapted.named_parameters():
+                parameter.requires_grad_(".default." in name)
+    _no_dropout(adapted)
+    switch = AdapterSwitch(adapted, frozen_adapter)
+    return Models(_ready(base, spec), Reference(base, switch), reader, adapter=adapted)
+
+
+def _lora_config(lora: LoraSpec) -> LoraConfig:
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=0.0,
+        target_modules=r".*language_model\..*\.(q|k|v|o|gate|up|down)_proj",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _check_rank(lora: LoraSpec, folder: Path) -> None:
+    saved = json.loads((folder / "adapter_config.json").read_text())["r"]
+    if saved != lora.rank:
+        raise ValueError(f"policy.lora.rank: the adapter at {folder} has rank {saved}, got {lora.rank}")
+
+
+def _ready(policy: Backbone, spec: PolicySpec) -> Backbone:
+    if spec.gradient_checkpointing:
+        policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if spec.lora is not None:
+            policy.model.enable_input_require_grads()
+    return policy.eval()
+
+
+def _freeze(backbone: Backbone) -> None:
+    backbone.requires_grad_(False)
+    backbone.eval()
+
+
+def _no_dropout(model: nn.Module) -> None:
+    """Every dropout off for good: rollout and update must be one distribution."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
+
+
+def _same_weights(one: nn.Module, other: nn.Module) -> bool:
+    mine, theirs = one.state_dict(), other.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
