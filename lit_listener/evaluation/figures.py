@@ -19,6 +19,7 @@ from lit_listener.evaluation.replaced_file import replaced_file
 try:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 except ImportError as error:
     raise ImportError("figures need matplotlib: pip install 'lit-listener[plots]'") from error
@@ -78,7 +79,7 @@ _PANELS = (
         "Groups and completions",
         "share",
         {
-            "group/zero_variance_share": "groups of equal reward",
+            "group/zero_variance_share": "equal-reward groups",
             "completion/unparsable_share": "unparsable",
             "completion/truncated_share": "truncated",
         },
@@ -159,7 +160,8 @@ def running_mean(values_N: _Floats, window: int) -> _Floats:
 
 def curves_figure(metrics: Mapping[str, Series], title: str = "") -> Figure:
     """The figure of ``learning_curves``, from columns already read."""
-    figure = Figure(figsize=(13.5, 7.4), layout="constrained", facecolor="white")
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)  # inches
+    figure = Figure(figsize=(13.5, 7.4), layout=layout, facecolor="white")
     if title:
         figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold", color=_INK)
     axes = figure.subplots(2, 3).ravel()
@@ -198,9 +200,9 @@ def _draw_panel(axis: Axes, panel: _Panel, metrics: Mapping[str, Series]) -> Non
             ncols=4,
             fontsize=8.5,
             frameon=False,
-            handlelength=2.2,
+            handlelength=2.0,
             columnspacing=1.2,
-        )
+        ).set_in_layout(False)
 
 
 def _draw_validation(axis: Axes, metrics: Mapping[str, Series]) -> None:
@@ -235,7 +237,7 @@ def _finish(axis: Axes, title: str, unit: str, *, bounded: bool, missing: Iterab
         return
     axis.grid(color="#e6e6e6", linewidth=0.8)
     axis.set_axisbelow(True)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
     if bounded:
         axis.set_ylim(-0.02, 1.02)
 

@@ -19,7 +19,7 @@ MEASURE_NAMES: Mapping[str, str] = {
 }
 """The measures shown, in order, and what they are called in the table."""
 
-CAPTION = "In brackets: 95% intervals, bootstrapped over prompts. Difference: after - before, in percentage points."
+CAPTION = "In brackets: 95% intervals, bootstrapped over prompts.\nDifference: after - before, in percentage points."
 _HEADINGS = ("before", "after", "difference")
 
 
@@ -40,29 +40,28 @@ class _Line:
 
 
 def before_after_table(rows: Mapping[str, BeforeAfter]) -> Table:
-    """A table for the terminal, at most 100 columns wide for the usual split names.
+    """A table for the terminal, at most 100 columns wide; a narrower terminal wraps cells and cuts no number off.
 
     Args:
         rows: The measures of each split, by the split's name ("held-in", "held-out").
 
     Returns:
-        A rich table with one section a split. Nothing in it is told by colour alone.
+        A rich table with one section a split, headed by its name. Nothing in it is told by colour alone.
 
     Raises:
         ValueError: A measure is missing; the message names the split and the measure.
     """
-    table = Table(box=box.SIMPLE_HEAD, caption=CAPTION, caption_justify="left", title_justify="left")
-    table.add_column("split", no_wrap=True, style="bold")
-    table.add_column("measure", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption=f"\n{CAPTION}", caption_justify="left")
+    table.add_column("", overflow="fold")
     for heading in _HEADINGS:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", overflow="fold")
     previous = None
+    # Text, not str: rich would read a name or a cell in square brackets as a style.
     for line in _lines(rows):
-        if previous not in (None, line.split):
+        if line.split != previous:
             table.add_section()
-        # Text, not str: rich would read a name or a cell in square brackets as a style.
-        split = line.split if line.split != previous else ""
-        table.add_row(*(Text(text) for text in (split, line.measure, *line.cells)))
+            table.add_row(Text(line.split, style="bold"))
+        table.add_row(Text(f"  {line.measure}"), *(Text(cell) for cell in line.cells))
         previous = line.split
     return table
 

@@ -40,7 +40,7 @@ class PolicyLoss:
     """Number of tokens in the mask: what to weight the means of several calls by. Where 0, the means are 0 too."""
 
 
-def policy_loss(
+def policy_loss(  # noqa: PLR0913 - five tensors and one keyword for each choice of the objective
     log_probs_NT: Tensor,
     old_log_probs_NT: Tensor,
     reference_log_probs_NT: Tensor | None,

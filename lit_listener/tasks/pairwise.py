@@ -1,7 +1,7 @@
-"""Pairwise preference: which of two images do people prefer for a prompt? Labels 0 and 1; Eq. 4 of the paper reads them.
+"""Pairwise preference: which of two images do people prefer for a prompt? Labels 0 and 1, for Eq. 4 of the paper.
 
-The question is worded by a template, so that a large instruct model gets careful instructions and a tiny one a few words. Absolute ratings are
-another task.
+The question is worded by a template, so that a large instruct model gets careful instructions and a tiny one a few
+words. Absolute ratings are another task.
 """
 
 import re
@@ -30,8 +30,9 @@ Think before you answer:
 - How good is each image as an image (sharpness, anatomy, artefacts, composition, appeal)?
 - All in all, which image would more people prefer?
 
-Write your thoughts inside <think></think>; call the images "the first image" and "the second image", and say which one is better. Then write your \
-answer inside <answer></answer>: 0 if the first image is better, 1 if the second image is better.
+Write your thoughts inside <think></think>; call the images "the first image" and "the second image", and say which \
+one is better. Then write your answer inside <answer></answer>: 0 if the first image is better, 1 if the second image \
+is better.
 
 Reply in exactly this form, and with nothing else:
 <think>your thoughts</think><answer>0 or 1</answer>"""
@@ -45,15 +46,16 @@ First image:
 Second image:
 {image_1}
 
-Somebody has explained how the two images compare. The explanation may be right or wrong. First repeat it word for word, then look at the images \
-yourself and give your own answer inside <answer></answer>: 0 if the first image is better, 1 if the second image is better."""
+Somebody has explained how the two images compare. The explanation may be right or wrong. First repeat it word for \
+word, then look at the images yourself and give your own answer inside <answer></answer>: 0 if the first image is \
+better, 1 if the second image is better."""
 DEFAULT_CONTINUATION = "Somebody's explanation: {trace}\n\nMy own answer: <answer>"
 
 _FIELD = re.compile(r"(\{prompt\}|\{image_0\}|\{image_1\})")
 _FIELDS = ("{prompt}", "{image_0}", "{image_1}")
 _CHAT_TOKEN = re.compile(r"<\|(\w+)\|>")
 _TAG = re.compile(r"</?(?:think|answer)>")
-_ANSWER_BLOCK = re.compile(r"<answer>.*?</answer>", re.DOTALL)
+_ANSWER_BLOCK = re.compile(r"<answer>.*?(?:</answer>|\Z)", re.DOTALL)
 
 
 class PairwisePreference:
@@ -71,18 +73,22 @@ class PairwisePreference:
         """Take the wording of the question.
 
         Args:
-            template: The reasoner's question, with ``{prompt}``, ``{image_0}`` and ``{image_1}`` once each; other braces are plain text.
+            template: The reasoner's question, with ``{prompt}``, ``{image_0}`` and ``{image_1}`` once each; other
+                braces are plain text.
             system: The system message; None for no such message (some chat templates then add one of their own).
-            retelling: A listener's question, with the same fields. The trace is no part of it, so that all traces about a pair share it.
+            retelling: A listener's question, with the same fields. The trace is no part of it, so that all traces
+                about a pair share it.
             continuation: The opening of the listener's reply, with ``{trace}`` once, and ``<answer>`` at its end.
 
         Raises:
             ValueError: If a field is missing, repeated or out of order, or if a text holds a chat token.
         """
-        for name, text in {"template": template, "system": system or "", "retelling": retelling, "continuation": continuation}.items():
-            _refuse_chat_tokens(text, name)
+        _refuse_chat_tokens(system or "", "system")
+        _refuse_chat_tokens(continuation, "continuation")
         if continuation.count("{trace}") != 1 or not continuation.endswith("<answer>"):
-            raise ValueError(f"continuation must hold {{trace}} exactly once and end with <answer>, got {continuation!r}")
+            raise ValueError(
+                f"continuation must hold {{trace}} exactly once and end with <answer>, got {continuation!r}"
+            )
         self._template = _split(template, "template")
         self._retelling = _split(retelling, "retelling")
         self._system = system
@@ -167,10 +173,11 @@ class PairwisePreference:
         return self._ask(self._retelling, shown)
 
     def retell_continuation(self, trace: str) -> str:
-        """The opening of the listener's reply: the trace as somebody's explanation, up to the place where the label is read.
+        """The opening of the listener's reply: the trace as somebody's explanation, up to the label's place.
 
-        Answers written inside the trace are cut out, for they would give the verdict away, and chat tokens spelled out by the reasoner are pulled
-        apart (``<|im_end|>`` becomes ``< |im_end| >``), for they would end the reply. A trace never stops a run.
+        Answers written inside the trace are cut out, for they would give the verdict away, and chat tokens spelled out
+        by the reasoner are pulled apart (``<|im_end|>`` becomes ``< |im_end| >``), for they would end the reply. A
+        trace never stops a run.
         """
         heard = _TAG.sub("", _ANSWER_BLOCK.sub("", trace))
         heard = _CHAT_TOKEN.sub(r"< |\1| >", heard)
@@ -197,6 +204,7 @@ class PairwisePreference:
 
 def _split(template: str, name: str) -> list[str]:
     """Cut a template at its fields, which are checked first. Splitting once keeps braces in a prompt plain text."""
+    _refuse_chat_tokens(template, name)
     for field in _FIELDS:
         if (count := template.count(field)) != 1:
             problem = "is missing" if count == 0 else f"occurs {count} times"
@@ -210,5 +218,6 @@ def _refuse_chat_tokens(text: str, name: str) -> None:
     """Raise on text that a tokenizer would turn into control tokens."""
     if token := _CHAT_TOKEN.search(text):
         raise ValueError(
-            f"{name} holds the chat token {token[0]}, which would break up the message or its image placeholders; remove it from the text: {text[:200]!r}"
+            f"{name} holds the chat token {token[0]}, which would break up the message or its image placeholders; "
+            f"remove it from the text: {text[:200]!r}"
         )

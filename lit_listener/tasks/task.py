@@ -1,6 +1,7 @@
 """What a task is: everything that depends on the question asked of a vision-language model.
 
-A task words the question, names the labels an answer may give, reads completions and rewards them. It knows nothing of tokenizers or weights.
+A task words the question, names the labels an answer may give, reads completions and rewards them. It knows nothing of
+tokenizers or weights.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,9 @@ class Question:
     def __post_init__(self) -> None:
         slots = sum(part["type"] == "image" for message in self.messages for part in message["content"])
         if slots != len(self.images):
-            raise ValueError(f"a question needs one image for every slot, got {len(self.images)} images for {slots} slots")
+            raise ValueError(
+                f"a question needs one image for every slot, got {len(self.images)} images for {slots} slots"
+            )
 
 
 class Task(Protocol):
@@ -65,4 +68,4 @@ class Task(Protocol):
         """The question that a listener is asked: shared by all traces about one pair."""
 
     def retell_continuation(self, trace: str) -> str:
-        """The opening of the listener's reply, with the trace as somebody's explanation; the label is read right after it."""
+        """The opening of the listener's reply: the trace as somebody's explanation, up to the label's place."""

@@ -1,10 +1,12 @@
 """Reading a completion: its thoughts, its answer, and the token at which the answer stands.
 
-The grammar is strict: ``<think>…</think><answer>label</answer>``, with white space allowed before, between and after the two blocks and around
-the label. The answer is what the *last closed* answer block holds and nothing else: a label that merely occurs in the text is never taken for one.
+The grammar is strict: ``<think>…</think><answer>label</answer>``, with white space (of ASCII) allowed before, between
+and after the two blocks and around the label. The answer is what the *last closed* answer block holds and nothing else:
+a label that merely occurs in the text is never taken for one.
 
-All of it works on the bytes of the tokens that were sampled. Tags straddle tokens (``.</``, ``think``, ``><``, ``answer``, ``>``, ``1``) and
-characters straddle them too, and text that is tokenised anew need not give back the tokens the model wrote.
+All of it works on the bytes of the tokens that were sampled. Tags straddle tokens (``.</``, ``think``, ``><``,
+``answer``, ``>``, ``1``) and characters straddle them too, and text that is tokenised anew need not give back the
+tokens the model wrote.
 """
 
 import re
@@ -23,8 +25,9 @@ _TAG_ORDER = [_THINK_OPENS, _THINK_CLOSES, _ANSWER_OPENS, b"</answer>"]
 class Outcome(StrEnum):
     """How a completion came out.
 
-    Where several faults meet, the first of this order is reported: TRUNCATED, then what leaves no answer to read (NO_ANSWER, BAD_LABEL), then
-    faults of form (NO_THINK, REPEATED_TAGS, LEADING_TEXT, TRAILING_TEXT). So an answer was read under every fault of form.
+    Where several faults meet, the first of this order is reported: TRUNCATED, then what leaves no answer to read
+    (NO_ANSWER, BAD_LABEL), then faults of form (NO_THINK, REPEATED_TAGS, LEADING_TEXT, TRAILING_TEXT). So an answer was
+    read under every fault of form.
     """
 
     OK = "ok"
@@ -38,7 +41,7 @@ class Outcome(StrEnum):
     TRAILING_TEXT = "trailing_text"
     """Something other than white space follows the answer block."""
     LEADING_TEXT = "leading_text"
-    """Something other than white space precedes the think block (and the form is otherwise right up to the answer)."""
+    """Something other than white space precedes the think block."""
     REPEATED_TAGS = "repeated_tags"
     """A tag occurs more than once, the blocks are nested, or text stands between them."""
     TRUNCATED = "truncated"
@@ -53,13 +56,16 @@ class Transcript:
     """The completion, decoded; bytes that are no UTF-8 become U+FFFD."""
     outcome: Outcome
     think: str | None
-    """From the first ``<think>`` to the ``</think>`` after it; unclosed: up to the ``<answer>``, or to the end. None without a ``<think>``."""
+    """From the first ``<think>`` to the ``</think>`` after it; unclosed: up to the ``<answer>``, or to the end.
+
+    None without a ``<think>``.
+    """
     answer: int | None
     """Index of the label in the last closed answer block; None where that cannot be read."""
     answer_token: int | None
     """Index, among the completion's tokens, of the token at the label's place; None where no token begins there.
 
-    Set for a bad label and for an answer left open too: the probabilities of the labels can be read at that place all the same.
+    Set for a bad label and for an answer left open too: the labels' probabilities can be read there all the same.
     """
 
     @property
@@ -80,9 +86,7 @@ def parse_transcript(token_bytes: Sequence[bytes], labels: Sequence[str], *, tru
         What was read, with `answer` an index into `labels`.
     """
     raw = b"".join(token_bytes)
-    closed = None
-    for closed in _CLOSED_ANSWER.finditer(raw):
-        pass  # only the last one counts
+    closed = next(reversed(list(_CLOSED_ANSWER.finditer(raw))), None)  # only the last one counts
     answer = None if closed is None else _label_index(closed[1], labels)
     place = closed.start() if closed is not None else raw.rfind(_ANSWER_OPENS)
     return Transcript(
@@ -114,9 +118,7 @@ def _outcome(raw: bytes, closed: re.Match[bytes] | None, answer: int | None) -> 
         return Outcome.REPEATED_TAGS
     if raw[:think_start].strip():
         return Outcome.LEADING_TEXT
-    if raw[closed.end() :].strip():
-        return Outcome.TRAILING_TEXT
-    return Outcome.OK
+    return Outcome.TRAILING_TEXT if raw[closed.end() :].strip() else Outcome.OK
 
 
 def _think(raw: bytes) -> str | None:
@@ -134,8 +136,9 @@ def _think(raw: bytes) -> str | None:
 def _token_at(token_bytes: Sequence[bytes], raw: bytes, place: int) -> int | None:
     """Index of the first token past `place` that is more than white space, if only white space lies between.
 
-    A space fused with the label (`` 1``) belongs to the label's token, and a line feed fused with the tag (``>\\n``) to the tag's: either way all
-    that was written before the returned token is the tag and white space. A quotation mark fused with the tag (``>"``) leaves no such token.
+    A space fused with the label (`` 1``) belongs to the label's token, and a line feed fused with the tag to
+    the tag's: either way what was written before the returned token ends with the tag and white space. A label or a
+    quotation mark fused with the tag (``>1``, ``>"``) leaves no such token.
     """
     start = 0
     for index, piece in enumerate(token_bytes):

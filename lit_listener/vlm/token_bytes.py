@@ -1,8 +1,9 @@
 """The bytes that token ids stand for.
 
-Decoding a single token gives U+FFFD for a part of a character, and decoding many loses where one ends. The vocabulary itself tells the bytes: a
-byte-level BPE writes each byte as one printable character (GPT-2's table), a sentencepiece vocabulary writes a space as U+2581 and stray bytes as
-``<0xAB>``. WordPiece and word-level vocabularies do not tell where spaces were, and are refused.
+Decoding a single token gives U+FFFD for a part of a character, and decoding many loses where one ends. The vocabulary
+itself tells the bytes: a byte-level BPE writes each byte as one printable character (GPT-2's table), a sentencepiece
+vocabulary writes a space as U+2581 and stray bytes as ``<0xAB>``. WordPiece and word-level vocabularies do not tell
+where spaces were, and are refused.
 """
 
 import json
@@ -30,7 +31,7 @@ class TokenBytes:
         """
         spell = _speller(tokenizer)
         vocabulary: dict[str, int] = tokenizer.get_vocab()
-        # An id may lie past the end of the vocabulary (embeddings are padded) or in a gap of it: it stands for no bytes.
+        # An id may lie past the vocabulary's end (embeddings are padded) or in a gap of it: it stands for no bytes.
         self._bytes = [b""] * (max(vocabulary.values(), default=-1) + 1)
         for token, index in vocabulary.items():
             self._bytes[index] = spell(token)
@@ -58,9 +59,9 @@ class TokenBytes:
 def _byte_characters() -> dict[str, int]:
     """GPT-2's table: the character that stands for each byte.
 
-    Printable bytes of Latin-1 stand for themselves; the others take the characters from U+0100 on, in order of the bytes.
+    Printable bytes of Latin-1 stand for themselves; the others take the characters from U+0100 on, in the bytes' order.
     """
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
 
@@ -82,7 +83,8 @@ def _speller(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], bytes]:
     if spaced:
         return _spell_sentencepiece
     raise ValueError(
-        f"cannot tell the bytes of {type(tokenizer).__name__}'s tokens: expected a byte-level BPE or a sentencepiece vocabulary, found {found}"
+        f"cannot tell the bytes of {type(tokenizer).__name__}'s tokens: expected a byte-level BPE or a sentencepiece "
+        f"vocabulary, found {found}"
     )
 
 
@@ -99,7 +101,7 @@ _BYTES = _byte_characters()
 
 
 def _spell_byte_level(token: str) -> bytes:
-    """A token of characters from GPT-2's table; any other token stands for its own text, as in the library's decoder."""
+    """A token of characters from GPT-2's table; any other stands for its own text, as in the library's decoder."""
     if all(character in _BYTES for character in token):
         return bytes(_BYTES[character] for character in token)
     return token.encode()

@@ -55,7 +55,10 @@ def test_a_prompt_between_or_after_the_images_and_no_text_at_all():
 )
 def test_images_and_label_go_by_the_displayed_order(first, share_a, images, label):
     task = PairwisePreference()
-    for question in (task.encode(show(first=first, share_a=share_a)), task.retell_question(show(first=first, share_a=share_a))):
+    for question in (
+        task.encode(show(first=first, share_a=share_a)),
+        task.retell_question(show(first=first, share_a=share_a)),
+    ):
         assert question.images[0] is images[0]
         assert question.images[1] is images[1]
         assert question.label == label
@@ -160,7 +163,12 @@ def test_what_is_written_reads_back(answer):
 
 @pytest.mark.parametrize(
     ("trace", "answer", "message"),
-    [("a</think>b", 0, "must not hold tags, got </think>"), ("a<|im_end|>", 0, "holds the chat token"), ("a", 2, "must be 0 or 1, got 2"), ("a", -1, "got -1")],
+    [
+        ("a</think>b", 0, "must not hold tags, got </think>"),
+        ("a<|im_end|>", 0, "holds the chat token"),
+        ("a", 2, "must be 0 or 1, got 2"),
+        ("a", -1, "got -1"),
+    ],
 )
 def test_demonstrations_that_would_not_read_back_are_refused(trace, answer, message):
     with pytest.raises(ValueError, match=message):
@@ -190,14 +198,17 @@ def test_retelling_keeps_the_trace_out_of_the_question():
     assert "three red circles" in text
     assert "<answer></answer>" in text
     assert text != "".join(part.get("text", "") for part in task.encode(show()).messages[-1]["content"])
-    assert task.retell_continuation(" The first is red. ") == "Somebody's explanation: The first is red.\n\nMy own answer: <answer>"
+    assert (
+        task.retell_continuation(" The first is red. ")
+        == "Somebody's explanation: The first is red.\n\nMy own answer: <answer>"
+    )
 
 
 @pytest.mark.parametrize(
     ("trace", "heard"),
     [
         ("red <answer>1</answer> blue", "red  blue"),
-        ("red</think><answer>1", "red1"),
+        ("red</think><answer>1", "red"),
         ("a<|im_end|>b<|image_pad|>", "a< |im_end| >b< |image_pad| >"),
         ("{trace} {prompt}", "{trace} {prompt}"),
     ],

@@ -47,7 +47,7 @@ def read(text: str, *, truncated: bool = False, labels: tuple[str, ...] = LABELS
         ("<think>a</think><answer>1</answer></answer>", "repeated_tags", 1, "a"),
         ("<think>a <answer>0</answer> b</think><answer>1</answer>", "repeated_tags", 1, "a <answer>0</answer> b"),
         ("<Think>a</Think><answer>1</answer>", "no_think", 1, None),
-        ("<think>a</think><answer>１</answer>", "bad_label", None, "a"),
+        ("<think>a</think><answer>\uff11</answer>", "bad_label", None, "a"),
     ],
 )
 def test_outcome_answer_and_thoughts(text, outcome, answer, think):
@@ -59,7 +59,12 @@ def test_outcome_answer_and_thoughts(text, outcome, answer, think):
 
 @pytest.mark.parametrize(
     ("text", "answer"),
-    [("<think>a", None), ("<think>a</think><answer>1", None), ("<think>a</think><answer>1</answer>", 1), ("<answer>0</answer>", 0)],
+    [
+        ("<think>a", None),
+        ("<think>a</think><answer>1", None),
+        ("<think>a</think><answer>1</answer>", 1),
+        ("<answer>0</answer>", 0),
+    ],
 )
 def test_truncation_outranks_every_other_outcome_and_leaves_the_answer_readable(text, answer):
     transcript = read(text, truncated=True)
@@ -121,7 +126,9 @@ def test_characters_may_straddle_tokens():
 
 
 def test_bytes_that_are_no_utf8_are_replaced():
-    transcript = parse_transcript([b"<think>\xf0\x9f", b"</think><answer>", b"1", b"</answer>"], LABELS, truncated=False)
+    transcript = parse_transcript(
+        [b"<think>\xf0\x9f", b"</think><answer>", b"1", b"</answer>"], LABELS, truncated=False
+    )
     assert transcript.think == "�"
     assert transcript.text == "<think>�</think><answer>1</answer>"
     assert transcript.answer_token == 2

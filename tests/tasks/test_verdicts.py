@@ -1,5 +1,7 @@
 """The rule that reads the verdict out of thoughts."""
 
+import time
+
 import pytest
 
 from lit_listener.tasks.verdicts import stated_verdict, strip_verdicts
@@ -33,6 +35,9 @@ from lit_listener.tasks.verdicts import stated_verdict, strip_verdicts
         ("The second image clearly wins.", 1),
         ("The second image is the 2nd. The 1st picture is superior", 0),
         ("The first image is worse.", 1),
+        ("So the answer is 1.", 1),
+        ("Answer: 0", 0),
+        ("The answer is not 0.", None),
         ("The first image, which has three circles, is better.", 0),
         ("The first image is better, not the second.", 0),
         ("Unlike the first image, the second is better.", 1),
@@ -48,7 +53,7 @@ from lit_listener.tasks.verdicts import stated_verdict, strip_verdicts
         ("The first image shows three red circles, the second two.", None),
         ("The first is not better.", None),
         ("I don't think the first image is better.", None),
-        ("I don’t prefer the first image.", None),
+        ("I don’t think the second image is better.", None),
         ("Neither the first image is better nor the second.", None),
         ("The first image is no better than the second.", None),
         ("It is hard to say whether the second is better.", None),
@@ -78,10 +83,14 @@ def test_swapped_names_swap_the_verdict(kind):
 @pytest.mark.parametrize(
     ("trace", "left"),
     [
-        ("The first shows two circles. The second shows three. So the second is better.", "The first shows two circles. The second shows three."),
+        (
+            "The first has two. The second has three. So the second is better.",
+            "The first has two. The second has three.",
+        ),
         ("The first is not better. It is blue.", "It is blue."),
         ("I prefer the first image!\nIt is red.", "It is red."),
-        ("Is the first one better? It is red.", "It is red."),
+        ("It is red. So the answer is 1.", "It is red."),
+        ("I don't prefer the first image. It is red.", "It is red."),
         ("It is red; it is 2.5 wide.", "It is red; it is 2.5 wide."),
         ("The first image is better", ""),
     ],
@@ -89,3 +98,12 @@ def test_swapped_names_swap_the_verdict(kind):
 def test_strip_verdicts(trace, left):
     assert strip_verdicts(trace) == left
     assert stated_verdict(strip_verdicts(trace)) is None
+
+
+@pytest.mark.parametrize(
+    "phrase", ["people likely ", "the first is definitely ", "the first fits ", ", which is ", "ly"]
+)
+def test_a_trace_that_repeats_itself_is_read_in_time(phrase):
+    started = time.perf_counter()
+    stated_verdict(f"The first is {phrase * 300}")
+    assert time.perf_counter() - started < 2.0

@@ -19,7 +19,7 @@ CORPUS = [
 
 
 def byte_level() -> PreTrainedTokenizerFast:
-    """A byte-level BPE with Qwen's pre-tokenizer (without its NFC normaliser, so that any text comes back as it was)."""
+    """A byte-level BPE with Qwen's pre-tokenizer, but not its NFC normaliser: any text comes back as it was."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -29,7 +29,9 @@ def byte_level() -> PreTrainedTokenizerFast:
     )
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=1000, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train_from_iterator(CORPUS, trainer)
     tokenizer.add_tokens([AddedToken("<tööl>", normalized=False)])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>")
@@ -37,8 +39,10 @@ def byte_level() -> PreTrainedTokenizerFast:
 
 def sentencepiece() -> PreTrainedTokenizerFast:
     """A BPE of Llama's kind: spaces as U+2581, unknown characters as bytes."""
-    vocabulary = {token: index for index, token in enumerate(["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "r", "e", "d", "▁r", "▁re", "▁red"])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, [("▁", "r"), ("▁r", "e"), ("▁re", "d")], unk_token="<unk>", byte_fallback=True))
+    tokens = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "r", "e", "d", "▁r", "▁re", "▁red"]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    merges = [("▁", "r"), ("▁r", "e"), ("▁re", "d")]
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
@@ -54,7 +58,15 @@ def pieces(text: str) -> list[bytes]:
 
 
 def test_tags_straddle_tokens():
-    assert pieces("better.</think><answer>1</answer>") == [b"better", b".</", b"think", b"><", b"answer", b">", b"1", b"</", b"answer", b">"]
+    tokens = [" better", ".</", "think", "><", "answer", ">", "1", "</", "answer", ">"]
+    assert pieces(" better.</think><answer>1</answer>") == [token.encode() for token in tokens]
+
+
+def test_a_line_feed_fused_with_the_tag_leaves_the_answer_in_its_place():
+    tokens = pieces("<think>red</think>\n<answer>\n1\n</answer>")
+    place = parse_transcript(tokens, ("0", "1"), truncated=False).answer_token
+    assert place is not None
+    assert tokens[place - 1 : place + 1] == [b">\n", b"1"]
 
 
 def test_a_character_straddles_tokens():
@@ -101,14 +113,11 @@ def test_sentencepiece_spaces_and_bytes():
     assert TokenBytes(tokenizer)(tokenizer.encode(" redé")) == [b" red", b"\xc3", b"\xa9"]
 
 
-@pytest.mark.parametrize(
-    "model",
-    [models.WordLevel({"red": 0, "[UNK]": 1}, unk_token="[UNK]"), models.WordPiece({"red": 0, "[UNK]": 1}, unk_token="[UNK]")],
-)
+@pytest.mark.parametrize("model", [models.WordLevel, models.WordPiece])
 def test_other_vocabularies_are_refused(model):
-    tokenizer = Tokenizer(model)
+    tokenizer = Tokenizer(model({"red": 0, "[UNK]": 1}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    with pytest.raises(ValueError, match=r"expected a byte-level BPE or a sentencepiece vocabulary, found .*Whitespace"):
+    with pytest.raises(ValueError, match=r"byte-level BPE or a sentencepiece vocabulary, found .*Whitespace"):
         TokenBytes(PreTrainedTokenizerFast(tokenizer_object=tokenizer))
 
 
@@ -136,5 +145,6 @@ def test_the_answer_token_begins_with_the_label(before, space, label, after):
 @settings(max_examples=100, deadline=None)
 @given(trace=st.text().filter(lambda text: "<" not in text), space=SPACES, label=st.sampled_from("01"))
 def test_tokenised_completions_are_well_formed(trace, space, label):
-    transcript = parse_transcript(pieces(f"<think>{trace}</think>{space}<answer>{space}{label}{space}</answer>{space}"), ("0", "1"), truncated=False)
+    tokens = pieces(f"<think>{trace}</think>{space}<answer>{space}{label}{space}</answer>{space}")
+    transcript = parse_transcript(tokens, ("0", "1"), truncated=False)
     assert (transcript.outcome, transcript.answer, transcript.think) == (Outcome.OK, int(label), trace)

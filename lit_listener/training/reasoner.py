@@ -1,0 +1,262 @@
+"""The reasoner: a vision-language policy with its frozen reference, and how it is validated, tested and asked.
+
+Training differs between subclasses; judging pairs does not: sample a thought and an answer for each, read the policy's
+own soft score off the sampling itself, and the listener's off one pass of the reference.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+from transformers import get_scheduler
+
+from lit_listener.data.records import ShownPair
+from lit_listener.evaluation.metrics import JudgementMetrics, Prediction
+from lit_listener.objective import preference_probability
+from lit_listener.tasks import PairwisePreference, Task, Transcript
+from lit_listener.vlm.backbone import Scores
+from lit_listener.vlm.completions import Completions
+from lit_listener.vlm.encoding import PromptBatch, label_token_ids
+from lit_listener.vlm.listeners import Hearing, Heard, Listener, ReferenceListener
+from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
+from lit_listener.vlm.packing import pack
+from lit_listener.vlm.rollout import Sampling, rollout
+from lit_listener.vlm.streams import ItemKey
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate over optimizer steps, by a named schedule of transformers.
+
+    Args:
+        name: constant_with_warmup, linear, cosine, or another name that transformers.get_scheduler knows.
+        warmup_steps: optimizer steps over which the rate rises from 0.
+    """
+
+    name: str = "constant_with_warmup"
+    warmup_steps: int = 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """P shown pairs as a model sees them: prompts and their image features."""
+
+    shown: Sequence[ShownPair]
+    keys: list[ItemKey]
+    prompts: PromptBatch
+    features_MD: Tensor
+
+
+class Reasoner(lightning.LightningModule):
+    """Policy, frozen reference and listener, and everything but training.
+
+    Args:
+        policy: which weights the policy starts from and which train.
+        task: the question asked and how answers are read.
+        sampling: how completions are drawn, in training and in evaluation.
+        reference: what the frozen reference is: base (the model without adapters) or start (where the policy starts).
+        listener: who hears the thoughts; by default the reference, which costs no pass of its own.
+        optimizer: makes the optimizer from the trainable parameters.
+        schedule: learning rate over optimizer steps.
+        gradient_clip_norm: gradients are scaled down to this norm; above 0, or inf for no clipping.
+    """
+
+    def __init__(
+        self,
+        policy: PolicySpec,
+        task: Task | None = None,
+        sampling: Sampling = Sampling(),  # noqa: B008  # frozen
+        reference: ReferenceName = "base",
+        listener: Listener | None = None,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        schedule: Schedule = Schedule(),  # noqa: B008  # frozen
+        gradient_clip_norm: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if gradient_clip_norm <= 0:
+            raise ValueError(f"model.gradient_clip_norm: expected a value above 0, got {gradient_clip_norm}")
+        self.policy_spec = policy
+        self.task: Task = task or PairwisePreference()
+        self.sampling = sampling
+        self.reference_name: ReferenceName = reference
+        self.listener = listener or ReferenceListener()
+        self.make_optimizer = optimizer
+        self.schedule = schedule
+        self.gradient_clip_norm = gradient_clip_norm
+        self.strict_loading = False  # checkpoints hold trainable weights only
+        self.models: Models | None = None
+        self.metrics = nn.ModuleDict()
+
+    # ---- set-up -------------------------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Load policy, reference and listener, once."""
+        if self.models is not None:
+            return
+        models = load(self.policy_spec, self.reference_name)
+        self.models = models
+        self.policy = models.policy
+        self.reference = models.reference
+        self.reader = models.reader
+        self.label_ids = label_token_ids(models.reader.tokenizer, self.task.labels)
+        self.shares_vision = models.shares_vision
+        self.trainable = [name for name, p in self.named_parameters() if p.requires_grad]
+        self.listener.prepare(self.task, models.reader.tokenizer)
+        self.listener.requires_grad_(False)
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer over what trains, and its schedule, stepped once an optimizer step."""
+        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        scheduler = get_scheduler(
+            self.schedule.name,
+            optimizer,
+            num_warmup_steps=self.schedule.warmup_steps,
+            num_training_steps=int(self.trainer.estimated_stepping_batches),
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep trainable weights only: the frozen rest is loaded from where it came."""
+        kept = set(self.trainable)
+        checkpoint["state_dict"] = {name: w for name, w in checkpoint["state_dict"].items() if name in kept}
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leave records as they are: what is encoded from them is moved by ``ask``."""
+        return batch
+
+    # ---- the named steps -----------------------------------------------------------------------------------------
+
+    def ask(self, shown: Sequence[ShownPair], keys: list[ItemKey]) -> Asked:
+        """Word the questions, encode them, and encode their images (once, where the vision tower is frozen)."""
+        questions = [self.task.encode(pair) for pair in shown]
+        prompts = self.reader.encoder.encode(questions, room=self.sampling.max_new_tokens).to(self.device)
+        with torch.no_grad():
+            features_MD = self.policy.image_features(prompts)
+        return Asked(shown, keys, prompts, features_MD)
+
+    def roll_out(self, asked: Asked, group_size: int) -> Completions:
+        """Sample a group of completions for each question."""
+        self.policy.eval()
+        return rollout(
+            self.policy,
+            asked.prompts,
+            asked.features_MD,
+            group_size=group_size,
+            sampling=self.sampling,
+            keys=asked.keys,
+            label_ids=self.label_ids,
+        )
+
+    def read(self, completions: Completions) -> list[Transcript]:
+        """Parse every completion."""
+        return [
+            self.task.parse(self.reader.token_bytes(ids), truncated=truncated)
+            for ids, truncated in zip(completions.content_ids(), completions.truncated_N.tolist(), strict=True)
+        ]
+
+    def reference_scores(self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript]) -> Scores:
+        """One packed pass of the reference: its log-probabilities, and its label scores at the answers' places."""
+        places = [transcript.answer_token or 0 for transcript in transcripts]
+        with self.reference.active() as backbone:
+            features_MD = asked.features_MD if self.shares_vision else backbone.image_features(asked.prompts)
+            return backbone.score(
+                pack(asked.prompts, completions),
+                features_MD,
+                temperature=self.sampling.temperature,
+                answer_place_N=torch.tensor(places, device=self.device),
+                label_ids=self.label_ids,
+            )
+
+    def hear(
+        self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript], reference: Scores
+    ) -> Heard:
+        """The listener's word on every completion."""
+        content = completions.content_ids()
+        heard_ids = [ids[: t.answer_token] for ids, t in zip(content, transcripts, strict=True)]
+        return self.listener.hear(
+            Hearing(
+                shown=asked.shown,
+                keys=asked.keys,
+                completions=completions,
+                transcripts=transcripts,
+                trace_bytes=[b"".join(self.reader.token_bytes(ids)) for ids in heard_ids],
+                trace_ids=heard_ids,
+                reference=reference,
+            )
+        )
+
+    def judge(self, shown: Sequence[ShownPair]) -> list[Prediction]:
+        """One thought, answer and pair of soft scores for each shown pair; the same whatever the batch."""
+        asked = self.ask(shown, [("judge", pair.pair.pair_id, pair.first) for pair in shown])
+        completions = self.roll_out(asked, group_size=1)
+        transcripts = self.read(completions)
+        reference = self.reference_scores(asked, completions, transcripts)
+        heard = self.hear(asked, completions, transcripts, reference)
+        return [
+            self._prediction(shown[n], completions, transcripts[n], heard, n) for n in range(len(transcripts))
+        ]
+
+    # ---- validation, test, predict -------------------------------------------------------------------------------
+
+    def on_validation_start(self) -> None:
+        """Fresh metrics, one a validation source."""
+        for name in self._source_names("validation"):
+            self.metrics[f"val/{name}"] = JudgementMetrics().to(self.device)
+
+    def validation_step(self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Judge a batch and log ``val/*``; a second and later source carries its name in the key."""
+        name = self._source_names("validation")[dataloader_idx]
+        self.metrics[f"val/{name}"].update(self.judge(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over each source: the first under the plain keys."""
+        for place, name in enumerate(self._source_names("validation")):
+            means = self.metrics[f"val/{name}"].compute()
+            kept = ("accuracy", "p_correct", "contradiction_share", "unparsable_share")
+            infix = "" if place == 0 else f"{name}/"
+            self.log_dict({f"val/{infix}{key}": means[key] for key in kept}, rank_zero_only=False)
+
+    def test_step(self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0) -> list[Prediction]:
+        """Judge a batch; the predictions are gathered and written by a callback."""
+        return self.judge(batch)
+
+    def predict_step(self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0) -> list[Prediction]:
+        """Judge a batch."""
+        return self.judge(batch)
+
+    def _source_names(self, stage: str) -> list[str]:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        return list(getattr(data, stage)) if data is not None else ["pairs"]
+
+    def _prediction(
+        self, shown: ShownPair, completions: Completions, transcript: Transcript, heard: Heard, n: int
+    ) -> Prediction:
+        place, pair, label = transcript.answer_token, shown.pair, shown.label
+        own = None if place is None else float(preference_probability(completions.label_logits_NTL[n, place]))
+        listened = float(heard.p_label_NL[n, 1]) if bool(heard.readable_N[n]) else None
+        correct = None if listened is None or label is None else float(heard.p_label_NL[n, label])
+        return Prediction(
+            pair_id=pair.pair_id,
+            prompt_id=pair.prompt_id,
+            prompt=pair.prompt,
+            rollout=0,
+            first=shown.first,
+            label=label,
+            answer=transcript.answer,
+            outcome=str(transcript.outcome),
+            p_second=own,
+            listener_p_second=listened,
+            listener_p_correct=correct,
+            contradicts=self.task.contradicts(transcript),
+            stated_verdict=self.task.stated_verdict(transcript.think or ""),
+            length=int(completions.mask_NT[n].sum()),
+            truncated=bool(completions.truncated_N[n]),
+            trace=transcript.think or "",
+            share_a=pair.share_a,
+            generator_a=pair.generator_a,
+            generator_b=pair.generator_b,
+        )

@@ -1,0 +1,42 @@
+"""Supervised fine-tuning on demonstrations: think like this, then answer like this.
+
+Makes the starting points that GRPO needs: an instruct model that knows the format, or a warm start with given habits.
+The loss is the mean negative log-likelihood of the demonstrations' tokens, end token included; prompts carry none.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from lit_listener.data.records import Demonstration
+from lit_listener.training.reasoner import Reasoner
+from lit_listener.vlm.completions import Completions
+from lit_listener.vlm.packing import pack
+
+
+class TraceSFT(Reasoner):
+    """Learns to write given traces and answers (``data.traces`` writes them)."""
+
+    def training_step(self, batch: Sequence[Demonstration], batch_idx: int) -> Tensor:
+        """Token-mean negative log-likelihood of a batch of demonstrations."""
+        encoder = self.reader.encoder
+        end_id = self.reader.tokenizer.eos_token_id
+        written = [[*encoder.encode_text(self.task.write(demonstration)), end_id] for demonstration in batch]
+        prompts = encoder.encode(
+            [self.task.encode(demonstration.shown) for demonstration in batch], room=max(map(len, written))
+        ).to(self.device)
+        completions = Completions.from_ids(written, self.policy.vocabulary.pad_id).to(self.device)
+        self.policy.train()
+        scores = self.policy.score(pack(prompts, completions), self.policy.image_features(prompts))
+        loss = -scores.log_probs_NT[completions.mask_NT].mean()
+        self.log("sft/loss", loss, prog_bar=True, batch_size=len(batch))
+        self.log("sft/entropy", scores.entropy_NT[completions.mask_NT].mean(), batch_size=len(batch))
+        return loss
+
+    def configure_gradient_clipping(self, *args: object, **kwargs: object) -> None:
+        """Clip to ``gradient_clip_norm``, so that both kinds of training read one option."""
+        self.clip_gradients(
+            self.optimizers(),  # type: ignore[arg-type]  # one optimizer
+            gradient_clip_val=self.gradient_clip_norm,
+            gradient_clip_algorithm="norm",
+        )
