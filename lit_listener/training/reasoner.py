@@ -49,6 +49,20 @@ class Asked:
     keys: list[ItemKey]
     prompts: PromptBatch
     features_MD: Tensor
+    feature_rows_I: Tensor
+    """Feature rows of each image."""
+
+    def select(self, prompts: slice) -> "Asked":
+        """Some of the prompts with their features."""
+        images = self.prompts.images_of(prompts)
+        rows = slice(int(self.feature_rows_I[: images.start].sum()), int(self.feature_rows_I[: images.stop].sum()))
+        return Asked(
+            shown=self.shown[prompts],
+            keys=self.keys[prompts],
+            prompts=self.prompts.select(prompts),
+            features_MD=self.features_MD[rows],
+            feature_rows_I=self.feature_rows_I[images],
+        )
 
 
 class Reasoner(lightning.LightningModule):
@@ -111,13 +125,20 @@ class Reasoner(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer over what trains, and its schedule, stepped once an optimizer step."""
         optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        batches = int(self.trainer.estimated_stepping_batches)
+        limited = self.trainer.max_steps > 0  # counted in optimizer steps already
         scheduler = get_scheduler(
             self.schedule.name,
             optimizer,
             num_warmup_steps=self.schedule.warmup_steps,
-            num_training_steps=int(self.trainer.estimated_stepping_batches),
+            num_training_steps=batches if limited else batches * self.optimizer_steps_per_batch,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def optimizer_steps_per_batch(self) -> int:
+        """Optimizer steps that follow one batch."""
+        return 1
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep trainable weights only: the frozen rest is loaded from where it came."""
@@ -136,7 +157,8 @@ class Reasoner(lightning.LightningModule):
         prompts = self.reader.encoder.encode(questions, room=self.sampling.max_new_tokens).to(self.device)
         with torch.no_grad():
             features_MD = self.policy.image_features(prompts)
-        return Asked(shown, keys, prompts, features_MD)
+        rows_I = prompts.image_grid_I3.prod(-1) // self.reader.image_processor.merge_size**2
+        return Asked(shown, keys, prompts, features_MD, rows_I)
 
     def roll_out(self, asked: Asked, group_size: int) -> Completions:
         """Sample a group of completions for each question."""

@@ -29,6 +29,16 @@ class Completions(TensorRecord):
         """Tokens of each completion, end token included."""
         return self.mask_NT.sum(1)
 
+    def select(self, rows: slice) -> "Completions":
+        """Some of the completions, cut to the longest of them."""
+        longest = max(1, int(self.mask_NT[rows].sum(1).max()))
+        return Completions(
+            ids_NT=self.ids_NT[rows, :longest],
+            mask_NT=self.mask_NT[rows, :longest],
+            truncated_N=self.truncated_N[rows],
+            label_logits_NTL=self.label_logits_NTL[rows, :longest],
+        )
+
     def content_ids(self) -> list[list[int]]:
         """Each completion's ids as plain lists, without the end token."""
         lengths = (self.lengths_N - (~self.truncated_N).long()).tolist()

@@ -43,9 +43,30 @@ class PromptBatch(TensorRecord):
     """R patch rows of all images, in order; rows belong to images by ``image_grid_I3.prod(-1)``."""
     image_grid_I3: Tensor
     """Each image's patches over time, height and width."""
+    images_P: Tensor
+    """Number of images of each prompt."""
 
     def __len__(self) -> int:
         return self.input_ids_PS.shape[0]
+
+    def select(self, prompts: slice) -> "PromptBatch":
+        """Some of the prompts, with their images' patches (which are indexed by patch rows, not by prompts)."""
+        images = self.images_of(prompts)
+        rows_I = self.image_grid_I3.prod(-1)
+        rows = slice(int(rows_I[: images.start].sum()), int(rows_I[: images.stop].sum()))
+        return PromptBatch(
+            input_ids_PS=self.input_ids_PS[prompts],
+            mask_PS=self.mask_PS[prompts],
+            position_ids_3PS=self.position_ids_3PS[:, prompts],
+            next_position_P=self.next_position_P[prompts],
+            pixel_values_RC=self.pixel_values_RC[rows],
+            image_grid_I3=self.image_grid_I3[images],
+            images_P=self.images_P[prompts],
+        )
+
+    def images_of(self, prompts: slice) -> slice:
+        """The places of some prompts' images among all images."""
+        return slice(int(self.images_P[: prompts.start].sum()), int(self.images_P[: prompts.stop].sum()))
 
     @property
     def lengths_P(self) -> Tensor:
@@ -110,7 +131,8 @@ class Encoder:
             count = len(question.images)
             rows.append(self._tokenize(question, tokens_I[taken : taken + count], room))
             taken += count
-        return self._pad(rows, patches["pixel_values"], grid_I3)
+        images_P = torch.tensor([len(question.images) for question in questions])
+        return self._pad(rows, patches["pixel_values"], grid_I3, images_P)
 
     def encode_text(self, text: str) -> list[int]:
         """Token ids of plain text, with no special tokens added."""
@@ -136,7 +158,9 @@ class Encoder:
             )
         return ids
 
-    def _pad(self, rows: list[list[int]], pixel_values_RC: Tensor, grid_I3: Tensor) -> PromptBatch:
+    def _pad(
+        self, rows: list[list[int]], pixel_values_RC: Tensor, grid_I3: Tensor, images_P: Tensor
+    ) -> PromptBatch:
         longest = max(map(len, rows))
         pad_id = self.tokenizer.pad_token_id
         ids_PS = torch.tensor([[pad_id] * (longest - len(row)) + row for row in rows])
@@ -149,7 +173,7 @@ class Encoder:
             attention_mask=mask_PS.long(),
         )
         next_position_P = positions_3PS.masked_fill(~mask_PS, -1).amax((0, 2)) + 1
-        return PromptBatch(ids_PS, mask_PS, positions_3PS, next_position_P, pixel_values_RC, grid_I3)
+        return PromptBatch(ids_PS, mask_PS, positions_3PS, next_position_P, pixel_values_RC, grid_I3, images_P)
 
 
 def vocabulary_of(tokenizer: Any, config: Any, generation_config: Any) -> Vocabulary:

@@ -91,12 +91,9 @@ class Reference(nn.Module):
     @contextlib.contextmanager
     def active(self) -> Iterator[Backbone]:
         """The reference's backbone, in eval mode, without gradients."""
-        with torch.no_grad():
-            if self.switch is None:
-                yield self.copy  # type: ignore[misc]  # a copy without a switch is always there
-            else:
-                with self.switch:
-                    yield self._backbone[0]
+        backbone = self._backbone[0] if self.copy is None else self.copy
+        with torch.no_grad(), self.switch or contextlib.nullcontext():
+            yield backbone.eval()
 
 
 class AdapterSwitch:
