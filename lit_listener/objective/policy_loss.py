@@ -103,7 +103,7 @@ def policy_loss(  # noqa: PLR0913 - five tensors and one keyword for each choice
     if denominator is None:
         denominator = loss_denominator(mask_NT, normalizer, max_length)
 
-    # Cleared on the way in: masking only the result would let NaN through the backward pass.
+    # Cleared on the way in too: masking only the result would let NaN into the backward pass and into sequence means.
     log_probs_NT = log_probs_NT.masked_fill(~mask_NT, 0.0)
     log_ratio_NT = log_probs_NT - old_log_probs_NT.detach().masked_fill(~mask_NT, 0.0)
     ratio_NT = level(log_ratio_NT, mask_NT).clamp(max=_MAX_LOG_RATIO).exp()
@@ -115,7 +115,7 @@ def policy_loss(  # noqa: PLR0913 - five tensors and one keyword for each choice
 
     kl = log_probs_NT.new_tensor(float("nan"))
     if reference_log_probs_NT is not None:
-        kl_NT = _k3(log_probs_NT, reference_log_probs_NT.detach().masked_fill(~mask_NT, 0.0))
+        kl_NT = _k3(log_probs_NT, reference_log_probs_NT.detach())
         kl = _token_mean(kl_NT, mask_NT)
         loss_NT = loss_NT + kl_weight * kl_NT
     elif kl_weight > 0:

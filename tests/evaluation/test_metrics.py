@@ -15,19 +15,19 @@ def rows(predict):
         predict(prompt_id="x", label=0, p_second=0.25, listener_p_correct=0.25, contradicts=True),  # wrong
         predict(prompt_id="y", answer=None, p_second=None, outcome="no_answer", length=64),  # unreadable
         predict(prompt_id="y", answer=None, outcome="bad_label", contradicts=True, listener_p_correct=None),
-        predict(prompt_id="z", label=None, share_a=0.5, listener_p_correct=None, contradicts=True),  # tie
-        predict(prompt_id="z", label=0, answer=0, p_second=0.125, listener_p_correct=1.0, outcome="bad_format"),
+        predict(prompt_id="z", label=None, share_a=0.5, listener_p_correct=None),  # tie
+        predict(prompt_id="z", label=0, answer=0, p_second=0.125, listener_p_correct=1.0),
     ]
 
 
 # accuracy: right, wrong, unreadable, unreadable, (tie), right = 2/5
 # p_correct: 0.75, 1 - 0.25, -, 0.75, (tie), 1 - 0.125 = 3.125/4
-# contradictions among readable answers: no, yes, -, -, yes, no = 2/4
+# contradictions among readable answers: no, yes, -, -, no, no = 1/4
 # unparsable: 2/6; listener: 0.625, 0.25, 0.625, -, (tie), 1 = 2.5/4
 BY_HAND = {
     "accuracy": 0.4,
     "p_correct": 0.78125,
-    "contradiction_share": 0.5,
+    "contradiction_share": 0.25,
     "unparsable_share": 1 / 3,
     "listener_p_correct": 0.625,
 }
@@ -106,8 +106,8 @@ def test_nothing_seen_is_nan(predict):
 def test_summary_by_hand(rows):
     intervals = summary(rows, seed=3)
     means = {name: interval.mean for name, interval in intervals.items()}
-    # format: ok, ok, no, no, ok, no = 3/6; length: (5·20 + 64)/6
-    assert means == pytest.approx({**BY_HAND, "format_share": 0.5, "length": 164 / 6}, abs=1e-12)
+    # format: ok, ok, no, no, ok, ok = 4/6; length: (5·20 + 64)/6
+    assert means == pytest.approx({**BY_HAND, "format_share": 4 / 6, "length": 164 / 6}, abs=1e-12)
     prompts = [row.prompt_id for row in rows]
     correct = [1.0, 0.0, 0.0, 0.0, math.nan, 1.0]
     assert intervals["accuracy"] == clustered_interval(correct, prompts, seed=3)
