@@ -2,22 +2,29 @@
 
 Both follow from (seed, epoch) alone. The preferred image stands first in exactly half of an epoch's pairs (one more
 or less where their number is odd), so that a position cannot be learned.
+
+The position within an epoch belongs to one pass over it, not to the order: loaders fetch ahead of what is used, break
+passes off, and open several iterators of which they read one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Dataset, Sampler
 
-from lit_listener.data.records import PreferencePair, ShownPair, Side
+from lit_listener.data.records import PairSource, ShownPair, Side
 
 Place = tuple[int, int, int]
 """(index of the pair, label it shall have, epoch)."""
 
 
 class EpochOrder(Sampler[Place]):
-    """Places of one epoch after another, shuffled or in turn; remembers its position for a mid-epoch checkpoint.
+    """Places of one epoch after another, shuffled or in turn.
+
+    Each iterator is a pass over one epoch, which it takes up when its first place is asked for: the next epoch if
+    shuffled, epoch 0 every time if not, since evaluation must not drift.
 
     Args:
         size: number of pairs; at least 1.
@@ -27,40 +34,87 @@ class EpochOrder(Sampler[Place]):
 
     def __init__(self, size: int, seed: int, *, shuffle: bool) -> None:
         if size < 1:
-            raise ValueError("the data set is empty: expected at least 1 pair, got 0; check its path, split and filters")
+            raise ValueError(f"the data set is empty: need at least 1 pair, got {size}; check path, split and filters")
         self._size = size
         self._seed = seed
         self._shuffle = shuffle
-        self._epoch = 0
-        self._position = 0
+        self._next_epoch = 0
 
     def __len__(self) -> int:
         return self._size
 
-    def __iter__(self) -> Iterator[Place]:
-        rng = np.random.default_rng([self._seed, self._epoch])
+    def __iter__(self) -> "EpochPass":
+        return EpochPass(self)
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch that the next pass takes up."""
+        return self._next_epoch
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the places of every epoch; a saved position means nothing under another identity."""
+        return {"size": self._size, "seed": self._seed, "shuffle": self._shuffle}
+
+    def begin(self, epoch: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The pairs of an epoch in order, and their labels; the pass after this one takes up the epoch that follows."""
+        self._next_epoch = epoch + 1 if self._shuffle else 0
+        rng = np.random.default_rng([self._seed, epoch])
         labels = rng.permutation(self._size) % 2
         indices = rng.permutation(self._size) if self._shuffle else np.arange(self._size)
-        while self._position < self._size:
-            index = int(indices[self._position])
-            self._position += 1
-            yield index, int(labels[index]), self._epoch
-        self._epoch += self._shuffle  # pairs in turn are the same pairs every time: evaluation must not drift
+        return indices, labels[indices]
+
+
+class EpochPass(Iterator[Place]):
+    """One pass over an epoch of an order; its position can be saved and taken up again in another process.
+
+    Args:
+        order: the order that is passed through.
+    """
+
+    def __init__(self, order: EpochOrder) -> None:
+        self._order = order
+        self._epoch: int | None = None  # until the first place is asked for
         self._position = 0
 
+    def __next__(self) -> Place:
+        epoch = self._begin(self._order.next_epoch) if self._epoch is None else self._epoch
+        if self._position == len(self._order):
+            raise StopIteration
+        place = int(self._indices[self._position]), int(self._labels[self._position]), epoch
+        self._position += 1
+        return place
+
     def state_dict(self) -> dict[str, Any]:
-        """Epoch and position."""
-        return {"epoch": self._epoch, "position": self._position}
+        """The epoch, the number of places handed out, and what the order is of."""
+        epoch = self._order.next_epoch if self._epoch is None else self._epoch
+        return {"epoch": epoch, "position": self._position, **self._order.identity}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved epoch and position."""
-        self._epoch, self._position = state["epoch"], state["position"]
+        """Go on from a saved state.
+
+        Raises:
+            ValueError: The state was saved by an order of another size, seed or kind, whose places are others.
+        """
+        saved = {key: state[key] for key in self._order.identity}
+        if saved != self._order.identity:
+            raise ValueError(
+                f"cannot go on in the middle of an epoch: the checkpoint's data has {saved}, this run's has "
+                f"{self._order.identity}; resume with the same data, or start a new run from the checkpoint's weights"
+            )
+        self._begin(state["epoch"])
+        self._position = state["position"]
+
+    def _begin(self, epoch: int) -> int:
+        self._epoch = epoch
+        self._indices, self._labels = self._order.begin(epoch)
+        return epoch
 
 
 class ShownPairs(Dataset[ShownPair]):
     """A source of pairs, each fetched in the display order that its place asks for."""
 
-    def __init__(self, pairs: Sequence[PreferencePair]) -> None:
+    def __init__(self, pairs: PairSource) -> None:
         self._pairs = pairs
 
     def __len__(self) -> int:

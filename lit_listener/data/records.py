@@ -3,6 +3,7 @@
 A label is always the index of the *displayed* image that people prefer (0: the first one shown, 1: the second).
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,3 +73,23 @@ class Demonstration:
     trace: str
     answer: int
     """Index of the displayed image the demonstration answers with."""
+
+
+class PairSource(ABC):
+    """A data set of preference pairs, fetched one by one; images are decoded only then."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of pairs."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> PreferencePair:
+        """The pair at a place, from 0."""
+
+
+class Demonstrator(ABC):
+    """Writes, or looks up, the thoughts and the answer to learn from a shown pair."""
+
+    @abstractmethod
+    def __call__(self, shown: ShownPair) -> Demonstration:
+        """The demonstration for this pair in this display order and epoch."""

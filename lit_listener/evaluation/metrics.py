@@ -57,6 +57,8 @@ class Prediction:
     """Share of the votes for image a, in [0, 1]."""
     generator_a: str
     generator_b: str
+    source: str = ""
+    """Name of the data source the pair came from ("held_out")."""
 
     def __post_init__(self) -> None:
         """Refuse what would otherwise be counted as something else."""

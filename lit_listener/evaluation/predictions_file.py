@@ -34,6 +34,7 @@ SCHEMA = pa.schema(
         pa.field("share_a", pa.float64(), nullable=False),
         pa.field("generator_a", pa.string(), nullable=False),
         pa.field("generator_b", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
     ]
 )
 

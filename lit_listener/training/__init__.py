@@ -1,0 +1,8 @@
+"""Training: the reasoner, GRPO with a listener, supervised fine-tuning on traces, data and callbacks."""
+
+from lit_listener.training.data_module import PreferenceData
+from lit_listener.training.listener_grpo import ListenerGRPO
+from lit_listener.training.reasoner import Reasoner
+from lit_listener.training.trace_sft import TraceSFT
+
+__all__ = ["ListenerGRPO", "PreferenceData", "Reasoner", "TraceSFT"]

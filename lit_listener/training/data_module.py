@@ -1,6 +1,6 @@
 """The data of a run: one source to train on, named sources to validate and test on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -8,7 +8,7 @@ import lightning
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from lit_listener.data.order import EpochOrder, ShownPairs
-from lit_listener.data.records import Demonstration, PreferencePair, ShownPair
+from lit_listener.data.records import Demonstration, Demonstrator, PairSource, ShownPair
 
 Record = TypeVar("Record")
 
@@ -29,10 +29,10 @@ class PreferenceData(lightning.LightningDataModule):
 
     def __init__(
         self,
-        train: Sequence[PreferencePair] | None = None,
-        validation: dict[str, Sequence[PreferencePair]] | None = None,
-        test: dict[str, Sequence[PreferencePair]] | None = None,
-        traces: Callable[[ShownPair], Demonstration] | None = None,
+        train: PairSource | None = None,
+        validation: dict[str, PairSource] | None = None,
+        test: dict[str, PairSource] | None = None,
+        traces: Demonstrator | None = None,
         batch_size: int = 16,
         eval_batch_size: int = 64,
         num_workers: int = 0,
@@ -72,7 +72,7 @@ class PreferenceData(lightning.LightningDataModule):
 
     def _loader(
         self,
-        pairs: Sequence[PreferencePair],
+        pairs: PairSource,
         batch_size: int,
         *,
         shuffle: bool = False,
@@ -92,5 +92,5 @@ def _as_they_are(batch: list[Record]) -> list[Record]:
     return batch
 
 
-def _demonstrate(traces: Callable[[ShownPair], Demonstration], batch: list[ShownPair]) -> list[Demonstration]:
+def _demonstrate(traces: Demonstrator, batch: list[ShownPair]) -> list[Demonstration]:
     return [traces(shown) for shown in batch]

@@ -5,7 +5,7 @@ own soft score off the sampling itself, and the listener's off one pass of the r
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning
@@ -211,7 +211,7 @@ class Reasoner(lightning.LightningModule):
             )
         )
 
-    def judge(self, shown: Sequence[ShownPair]) -> list[Prediction]:
+    def judge(self, shown: Sequence[ShownPair], source: str = "") -> list[Prediction]:
         """One thought, answer and pair of soft scores for each shown pair; the same whatever the batch."""
         asked = self.ask(shown, [("judge", pair.pair.pair_id, pair.first) for pair in shown])
         completions = self.roll_out(asked, group_size=1)
@@ -219,7 +219,7 @@ class Reasoner(lightning.LightningModule):
         reference = self.reference_scores(asked, completions, transcripts)
         heard = self.hear(asked, completions, transcripts, reference)
         return [
-            self._prediction(shown[n], completions, transcripts[n], heard, n) for n in range(len(transcripts))
+            replace(self._prediction(shown[n], completions, transcripts[n], heard, n), source=source) for n in range(len(transcripts))
         ]
 
     # ---- validation, test, predict -------------------------------------------------------------------------------
@@ -244,11 +244,11 @@ class Reasoner(lightning.LightningModule):
 
     def test_step(self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0) -> list[Prediction]:
         """Judge a batch; the predictions are gathered and written by a callback."""
-        return self.judge(batch)
+        return self.judge(batch, self._source_names("test")[dataloader_idx])
 
     def predict_step(self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0) -> list[Prediction]:
         """Judge a batch."""
-        return self.judge(batch)
+        return self.judge(batch, self._source_names("test")[dataloader_idx])
 
     def _source_names(self, stage: str) -> list[str]:
         data = self.trainer.datamodule  # type: ignore[attr-defined]

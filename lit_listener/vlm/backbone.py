@@ -58,7 +58,7 @@ class Backbone(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.model.parameters()).device
+        return next(self.parameters()).device
 
     @property
     def language_model(self) -> nn.Module:
@@ -81,7 +81,7 @@ class Backbone(nn.Module):
         Returns:
             logits ``[P, V]`` after each prompt's last token, and the cache of keys and values of S tokens.
         """
-        cache = DynamicCache(config=self.language_model.config)
+        cache = DynamicCache(config=self.model.model.language_model.config)
         hidden_PSD = self.language_model(
             inputs_embeds=self._embed(prompts.input_ids_PS, features_MD),
             attention_mask=prompts.mask_PS.long(),
@@ -100,7 +100,7 @@ class Backbone(nn.Module):
         """One more token for each of N rows; the cache grows by one. Returns logits ``[N, V]``."""
         hidden_N1D = self.language_model(
             inputs_embeds=self.model.get_input_embeddings()(ids_N[:, None]),
-            attention_mask=mask_NK[:, None, None, :],
+            attention_mask=self._attention(mask_NK[:, None, None, :]),
             position_ids=positions_N[None, :, None].expand(3, -1, 1),
             past_key_values=cache,
             use_cache=True,
@@ -127,7 +127,7 @@ class Backbone(nn.Module):
         """
         hidden_PKD = self.language_model(
             inputs_embeds=self._embed(packed.input_ids_PK, features_MD),
-            attention_mask=packed.attention_P1KK,
+            attention_mask=self._attention(packed.attention_P1KK),
             position_ids=packed.position_ids_3PK,
             use_cache=False,
         ).last_hidden_state
@@ -151,9 +151,16 @@ class Backbone(nn.Module):
         hidden_ND = hidden_NTD[torch.arange(len(hidden_NTD), device=hidden_NTD.device), answer_place_N]
         return Scores(log_probs, entropy, *label_logits(hidden_ND, weight_VD, label_ids))
 
+    def _attention(self, seen_N1QK: Tensor) -> Tensor:
+        """A boolean mask in the form that the model's attention takes: eager adds it to the attention scores."""
+        if self.model.model.language_model.config._attn_implementation != "eager":
+            return seen_N1QK
+        scores_N1QK = torch.zeros_like(seen_N1QK, dtype=self.model.dtype)
+        return scores_N1QK.masked_fill(~seen_N1QK, torch.finfo(self.model.dtype).min)
+
     def _embed(self, ids_PK: Tensor, features_MD: Tensor) -> Tensor:
         """Token embeddings with image features in the image slots."""
-        embedded = self.model.get_input_embeddings()(ids_PK)
+        embedded: Tensor = self.model.get_input_embeddings()(ids_PK)
         slots = ids_PK == self.model.config.image_token_id
         if int(slots.sum()) != len(features_MD):
             raise ValueError(f"{int(slots.sum())} image slots for {len(features_MD)} image features")

@@ -5,13 +5,14 @@ A prompt is never truncated, since that would cut image tokens; an over-long one
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from lit_listener.tasks import Question
+from lit_listener.vlm.token_bytes import TokenBytes
 
 
 class PromptTooLongError(ValueError):
@@ -66,7 +67,8 @@ class PromptBatch(TensorRecord):
 
     def images_of(self, prompts: slice) -> slice:
         """The places of some prompts' images among all images."""
-        return slice(int(self.images_P[: prompts.start].sum()), int(self.images_P[: prompts.stop].sum()))
+        start, stop, _ = prompts.indices(len(self))
+        return slice(int(self.images_P[:start].sum()), int(self.images_P[:stop].sum()))
 
     @property
     def lengths_P(self) -> Tensor:
@@ -134,14 +136,18 @@ class Encoder:
         images_P = torch.tensor([len(question.images) for question in questions])
         return self._pad(rows, patches["pixel_values"], grid_I3, images_P)
 
-    def encode_text(self, text: str) -> list[int]:
-        """Token ids of plain text, with no special tokens added."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
+    def encode_text(self, text: str, *, special: bool = True) -> list[int]:
+        """Token ids of plain text, with no special tokens added.
+
+        Args:
+            text: the text.
+            special: take special tokens that the text spells out for what they are; when false (for text that a model
+                wrote), they are read letter by letter.
+        """
+        return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not special))
 
     def _tokenize(self, question: Question, image_tokens: Sequence[int], room: int) -> list[int]:
-        text = self.tokenizer.apply_chat_template(
-            list(question.messages), tokenize=False, add_generation_prompt=True
-        )
+        text = self.tokenizer.apply_chat_template(list(question.messages), tokenize=False, add_generation_prompt=True)
         pieces = text.split(self._image_token)
         if len(pieces) != len(image_tokens) + 1:
             raise ValueError(
@@ -158,11 +164,9 @@ class Encoder:
             )
         return ids
 
-    def _pad(
-        self, rows: list[list[int]], pixel_values_RC: Tensor, grid_I3: Tensor, images_P: Tensor
-    ) -> PromptBatch:
+    def _pad(self, rows: list[list[int]], pixel_values_RC: Tensor, grid_I3: Tensor, images_P: Tensor) -> PromptBatch:
         longest = max(map(len, rows))
-        pad_id = self.tokenizer.pad_token_id
+        pad_id = _pad_id(self.tokenizer)
         ids_PS = torch.tensor([[pad_id] * (longest - len(row)) + row for row in rows])
         mask_PS = torch.tensor([[False] * (longest - len(row)) + [True] * len(row) for row in rows])
         image_types_PS = ((ids_PS == self._image_id) & mask_PS).int()
@@ -176,14 +180,32 @@ class Encoder:
         return PromptBatch(ids_PS, mask_PS, positions_3PS, next_position_P, pixel_values_RC, grid_I3, images_P)
 
 
+@dataclass(frozen=True)
+class Reader:
+    """What turns questions into tensors and tokens into bytes for one model."""
+
+    encoder: Encoder
+    token_bytes: TokenBytes
+    tokenizer: Any = field(repr=False)
+    image_processor: Any = field(repr=False)
+
+
 def vocabulary_of(tokenizer: Any, config: Any, generation_config: Any) -> Vocabulary:
     """The vocabulary facts of a model.
 
     Of a released generation config only the end tokens are heeded; its penalties and temperature are not, since
     training needs samples of the policy itself.
+
+    Raises:
+        ValueError: there is no pad token, or no end token.
     """
     ends = generation_config.eos_token_id
     end_ids = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
+    if not end_ids:
+        raise ValueError(
+            f"neither the tokenizer of {tokenizer.name_or_path!r} nor its generation config names an end token: "
+            "completions would never end; set eos_token_id in generation_config.json"
+        )
     vision = {
         getattr(config, name, None)
         for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
@@ -195,9 +217,9 @@ def vocabulary_of(tokenizer: Any, config: Any, generation_config: Any) -> Vocabu
     }
     return Vocabulary(
         size=len(tokenizer),
-        pad_id=tokenizer.pad_token_id,
+        pad_id=_pad_id(tokenizer),
         end_ids=tuple(sorted(end_ids)),
-        suppressed_ids=torch.tensor(sorted(vision - {None})),
+        suppressed_ids=torch.tensor(sorted(vision - {None}), dtype=torch.long),
     )
 
 
@@ -212,9 +234,19 @@ def label_token_ids(tokenizer: Any, labels: Sequence[str]) -> tuple[tuple[int, .
         encoded = [tokenizer.encode(text, add_special_tokens=False) for text in (label, f" {label}")]
         ids = tuple(dict.fromkeys(e[0] for e in encoded if len(e) == 1 and e[0] != tokenizer.unk_token_id))
         if not ids:
+            written = tokenizer.convert_ids_to_tokens(encoded[0])
             raise ValueError(
-                f"the tokenizer of {tokenizer.name_or_path!r} lacks the answer label {label!r}: it is written as "
-                f"{len(encoded[0])} tokens, expected one. Choose other labels or another model."
+                f"the tokenizer of {tokenizer.name_or_path!r} lacks the answer label {label!r}: expected one known "
+                f"token, got {written}. Choose other labels or another model."
             )
         spellings.append(ids)
     return tuple(spellings)
+
+
+def _pad_id(tokenizer: Any) -> int:
+    if tokenizer.pad_token_id is None:
+        raise ValueError(
+            f"the tokenizer of {tokenizer.name_or_path!r} has no pad token: set pad_token in its "
+            "tokenizer_config.json (the end token will do)"
+        )
+    return int(tokenizer.pad_token_id)

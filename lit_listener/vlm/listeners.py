@@ -101,9 +101,7 @@ class ModelListener(Listener):
         dtype: number format of its weights.
     """
 
-    def __init__(
-        self, model: str, context: Literal["own", "reasoner"] = "own", dtype: DTypeName = "float32"
-    ) -> None:
+    def __init__(self, model: str, context: Literal["own", "reasoner"] = "own", dtype: DTypeName = "float32") -> None:
         super().__init__()
         self.name = model
         self.context = context
@@ -124,9 +122,7 @@ class ModelListener(Listener):
         ask = self.task.encode if self.context == "reasoner" else self.task.retell_question
         readable = hearing.readable_N
         pad = self.backbone.vocabulary.pad_id
-        traces = [
-            self._trace(hearing, n) if heard else [] for n, heard in enumerate(readable.tolist())
-        ]
+        traces = [self._trace(hearing, n) if heard else [] for n, heard in enumerate(readable.tolist())]
         longest = max(map(len, traces))
         prompts = self.reader.encoder.encode([ask(shown) for shown in hearing.shown], room=longest + 1)
         prompts = prompts.to(self.backbone.device)
@@ -142,12 +138,10 @@ class ModelListener(Listener):
 
     def _trace(self, hearing: Hearing, n: int) -> list[int]:
         if self.context == "own":
-            return self.reader.encoder.encode_text(
-                self.task.retell_continuation(hearing.transcripts[n].think or "")
-            )
+            return self.reader.encoder.encode_text(self.task.retell_continuation(hearing.transcripts[n].think or ""))
         if self.same_tokens:
             return list(hearing.trace_ids[n])
-        return self.reader.encoder.encode_text(hearing.trace_bytes[n].decode(errors="replace"))
+        return self.reader.encoder.encode_text(hearing.trace_bytes[n].decode(errors="replace"), special=False)
 
 
 class RandomListener(Listener):
@@ -183,27 +177,46 @@ class ShuffledListener(Listener):
     def hear(self, hearing: Hearing) -> Heard:
         """Permute p(correct) among the readable completions, always across prompts.
 
+        Where one prompt has more than half of them, no permutation does that: its completions then share the others'
+        scores. Where it has all of them, none is heard.
+
         Raises:
             ValueError: fewer than two prompts, or a pair without a winner.
         """
-        heard = self.source.hear(hearing)
-        group = hearing.group_size
-        readable = heard.readable_N.nonzero().flatten()
         if len(hearing.shown) < 2:
-            raise ValueError("ShuffledListener needs at least 2 prompts a step to shuffle between, got 1")
+            raise ValueError(f"ShuffledListener needs at least 2 prompts to shuffle between, got {len(hearing.shown)}")
         labels = [shown.label for shown in hearing.shown]
         if any(label is None for label in labels):
-            raise ValueError("ShuffledListener needs pairs with a winner; drop ties from the training data")
-        labels_N = torch.tensor(labels).repeat_interleave(group)
-        p_correct = heard.p_correct_N(labels_N)
-        # readable completions stand sorted by prompt, at most `group` of each: a shift by `group` leaves the prompt
-        if len(readable) > group:
-            rng = np.random.default_rng([self.seed, *_numbers(hearing.keys[0])])
-            shift = int(rng.integers(group, max(group + 1, len(readable) - group + 1)))
-            p_correct[readable] = p_correct[readable.roll(shift)]
-        p_label_NL = ((1 - p_correct) / (heard.p_label_NL.shape[1] - 1))[:, None].repeat(1, heard.p_label_NL.shape[1])
-        p_label_NL.scatter_(1, labels_N[:, None], p_correct[:, None])
+            raise ValueError("ShuffledListener needs pairs with a winner; drop ties from the data")
+        heard = self.source.hear(hearing)
+        labels_N = torch.tensor(labels).repeat_interleave(hearing.group_size)
+        prompt_N = torch.arange(len(hearing.shown)).repeat_interleave(hearing.group_size)
+        readable = heard.readable_N.nonzero().flatten()
+        rng = np.random.default_rng([self.seed, *_numbers(hearing.keys[0])])
+        sources = _from_other_prompts(prompt_N[readable], rng)
+        if sources is None:
+            return Heard(heard.p_label_NL, torch.zeros_like(heard.readable_N), heard.discarded_mass_N)
+        p_correct_N = heard.p_correct_N(labels_N)
+        p_correct_N[readable] = p_correct_N[readable[sources]]
+        labels_count = heard.p_label_NL.shape[1]
+        p_label_NL = ((1 - p_correct_N) / (labels_count - 1))[:, None].repeat(1, labels_count)
+        p_label_NL.scatter_(1, labels_N[:, None], p_correct_N[:, None])
         return Heard(p_label_NL, heard.readable_N, heard.discarded_mass_N)
+
+
+def _from_other_prompts(prompt_R: Tensor, rng: np.random.Generator) -> Tensor | None:
+    """For each of R completions, sorted by prompt, the place of one of another prompt; None where there is none."""
+    total, counts = len(prompt_R), prompt_R.bincount()
+    largest = int(counts.max()) if total else 0
+    if largest == total:
+        return None
+    if largest <= total - largest:  # a shift by at least the largest prompt's share leaves every prompt
+        return torch.arange(total).roll(int(rng.integers(largest, total - largest + 1)))
+    inside, outside = (part.nonzero().flatten() for part in (prompt_R == counts.argmax(), prompt_R != counts.argmax()))
+    sources = torch.empty_like(prompt_R)
+    sources[inside] = outside[torch.arange(largest) % len(outside)]
+    sources[outside] = inside[torch.from_numpy(rng.permutation(largest)[: len(outside)])]
+    return sources
 
 
 def _numbers(key: ItemKey) -> list[int]:

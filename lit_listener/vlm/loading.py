@@ -7,71 +7,40 @@ model than the start when training goes on from an adapter that was already trai
 import contextlib
 import copy
 import json
+import logging
+import os
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
 
 from lit_listener.vlm.backbone import SUPPORTED_FAMILIES, Backbone
-from lit_listener.vlm.encoding import Encoder, vocabulary_of
+from lit_listener.vlm.encoding import Encoder, Reader, vocabulary_of
+from lit_listener.vlm.specs import DTypeName, LoraSpec, PolicySpec, ReferenceName, resolve
 from lit_listener.vlm.token_bytes import TokenBytes
 
-ASSETS = Path(__file__).parent.parent / "assets"
-BUNDLED = {f"shapes-{name}": ASSETS / f"shapes_{name.replace('-', '_')}" for name in ("blank", "instruct", "warm-start")}
-"""Names of the bundled models: untrained, the consistent instruct model, and the mixed-habit start."""
+# bitsandbytes, which peft imports, warns at import on some CPUs that a kernel which nothing here uses is not installed.
+logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(lambda record: "gemm_4bit_forward" not in str(record.msg))
 
-DTypeName = Literal["float32", "bfloat16", "float16"]
-ReferenceName = Literal["base", "start"]
+from peft import LoraConfig, PeftModel, get_peft_model  # noqa: E402  # after the filter
+from peft.tuners.tuners_utils import BaseTunerLayer  # noqa: E402  # after the filter
 
-
-@dataclass(frozen=True)
-class LoraSpec:
-    """Low-rank adapters on the language model's linear layers (dropout is always 0: it would falsify policy ratios).
-
-    Args:
-        rank: rank of the adapters; at least 1.
-        alpha: scale: an update is multiplied by alpha / rank.
-    """
-
-    rank: int = 16
-    alpha: float = 32.0
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"policy.lora.rank: expected at least 1, got {self.rank}")
-
-
-@dataclass(frozen=True)
-class PolicySpec:
-    """Which weights the reasoner starts from, and which of them train.
-
-    Args:
-        base: a Hugging Face folder or hub id, or a bundled model: shapes-blank, shapes-instruct, shapes-warm-start.
-        start: weights the policy starts from instead of the base: a model folder, or with lora an adapter folder.
-        lora: train adapters instead of all weights.
-        train_vision: train the vision tower too; when false, images are encoded once a step for all passes.
-        dtype: number format of the weights.
-        attention: attention implementation of transformers; packed rows need sdpa or eager.
-        gradient_checkpointing: recompute layers in the backward pass: less memory, more time.
-        init_seed: seed of new weights (a blank base, fresh adapters).
-        trust_remote_code: run code that a hub repository brings along.
-    """
-
-    base: str
-    start: str | None = None
-    lora: LoraSpec | None = None
-    train_vision: bool = False
-    dtype: DTypeName = "float32"
-    attention: Literal["sdpa", "eager"] = "sdpa"
-    gradient_checkpointing: bool = False
-    init_seed: int = 0
-    trust_remote_code: bool = False
+__all__ = [
+    "DTypeName",
+    "LoraSpec",
+    "Models",
+    "PolicySpec",
+    "Reader",
+    "Reference",
+    "ReferenceName",
+    "load",
+    "save_model",
+]
 
 
 class Reference(nn.Module):
@@ -90,10 +59,14 @@ class Reference(nn.Module):
 
     @contextlib.contextmanager
     def active(self) -> Iterator[Backbone]:
-        """The reference's backbone, in eval mode, without gradients."""
+        """The reference's backbone, in eval mode, without gradients; the mode it was in is restored."""
         backbone = self._backbone[0] if self.copy is None else self.copy
+        training = backbone.training
         with torch.no_grad(), self.switch or contextlib.nullcontext():
-            yield backbone.eval()
+            try:
+                yield backbone.eval()
+            finally:
+                backbone.train(training)
 
 
 class AdapterSwitch:
@@ -129,16 +102,6 @@ class AdapterSwitch:
 
 
 @dataclass(frozen=True)
-class Reader:
-    """What turns questions into tensors and tokens into bytes for one model."""
-
-    encoder: Encoder
-    token_bytes: TokenBytes
-    tokenizer: Any = field(repr=False)
-    image_processor: Any = field(repr=False)
-
-
-@dataclass(frozen=True)
 class Models:
     """A policy, its frozen reference and what reads for them."""
 
@@ -164,11 +127,18 @@ def load(spec: PolicySpec, reference: ReferenceName = "base") -> Models:
     """
     if spec.lora is not None:
         return _load_with_adapter(spec, reference)
+    if spec.start is not None and (Path(spec.start) / "adapter_config.json").is_file():
+        raise ValueError(f"policy.start: {spec.start!r} is an adapter folder; set policy.lora to train it on")
     policy, reader = load_backbone(spec.start or spec.base, spec)
     if reference == "start" or spec.start is None:
         frozen = copy.deepcopy(policy)
     else:
-        frozen, _ = load_backbone(spec.base, spec)
+        frozen, base_reader = load_backbone(spec.base, spec)
+        if base_reader.tokenizer.get_vocab() != reader.tokenizer.get_vocab():
+            raise ValueError(
+                f"policy.start: {spec.start!r} and the base {spec.base!r} have different vocabularies, so the base "
+                "cannot be the reference; set reference to start"
+            )
     _freeze(frozen)
     policy.requires_grad_(True)
     policy.vision_tower.requires_grad_(spec.train_vision)
@@ -205,35 +175,34 @@ def load_backbone(name: str, spec: PolicySpec) -> tuple[Backbone, Reader]:
     return backbone, Reader(encoder, TokenBytes(tokenizer), tokenizer, image_processor)
 
 
-def resolve(name: str) -> str:
-    """The folder of a bundled model or a local folder as it is; anything else is taken for a hub id.
+def save_model(backbone: Backbone, reader: Reader, folder: Path, dtype: DTypeName = "float16") -> None:
+    """Write full weights (adapters merged), tokenizer and image processor as a Hugging Face folder (safetensors).
+
+    The folder is there whole or not at all: it is written beside its place, then moved into it.
 
     Raises:
-        FileNotFoundError: a path (absolute, or beginning with a dot) leads nowhere.
+        FileExistsError: ``folder`` holds something other than a model; a model that is there already is replaced.
     """
-    if name in BUNDLED:
-        return str(BUNDLED[name])
-    if Path(name).is_dir():
-        return name
-    if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise FileNotFoundError(
-            f"no model folder at {name!r}: expected a folder with config.json, a hub id (owner/name), or one of "
-            f"{sorted(BUNDLED)}"
-        )
-    return name
-
-
-def save_model(backbone: Backbone, reader: Reader, folder: Path, dtype: DTypeName = "float16") -> None:
-    """Write full weights, tokenizer and image processor as a Hugging Face folder (safetensors)."""
-    model = copy.deepcopy(backbone.model).to("cpu", getattr(torch, dtype))
-    model.save_pretrained(folder)
-    reader.tokenizer.save_pretrained(folder)
-    reader.image_processor.save_pretrained(folder)
+    folder = folder.absolute()
+    if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").is_file():
+        raise FileExistsError(f"{folder} is there and holds no model: name a new or empty folder to save to")
+    model = _merged(copy.deepcopy(backbone.model)).to("cpu", getattr(torch, dtype))
+    beside, replaced = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    try:
+        model.save_pretrained(beside)
+        reader.tokenizer.save_pretrained(beside)
+        reader.image_processor.save_pretrained(beside)
+        if folder.exists():
+            folder.rename(replaced)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _load_with_adapter(spec: PolicySpec, reference: ReferenceName) -> Models:
     if spec.train_vision:
-        raise ValueError("policy.train_vision: adapters are put on the language model only; set it to false or drop lora")
+        raise ValueError("policy.train_vision: adapters go on the language model only; set it to false or drop lora")
     assert spec.lora is not None
     base, reader = load_backbone(spec.base, spec)
     _freeze(base)
@@ -241,14 +210,14 @@ def _load_with_adapter(spec: PolicySpec, reference: ReferenceName) -> Models:
     if spec.start is None:
         with torch.random.fork_rng():
             torch.manual_seed(spec.init_seed)
-            adapted = get_peft_model(base.model, _lora_config(spec.lora))
+            adapted: Any = get_peft_model(base.model, _lora_config(spec.lora))
     else:
         if not (Path(spec.start) / "adapter_config.json").is_file():
             raise FileNotFoundError(
                 f"policy.start: no adapter_config.json in {spec.start!r}; with lora, start must be an adapter folder "
                 "(to adapt another full model, name it as policy.base)"
             )
-        _check_rank(spec.lora, Path(spec.start))
+        _check_scale(spec.lora, Path(spec.start))
         adapted = PeftModel.from_pretrained(base.model, spec.start, is_trainable=True)
         if reference == "start":
             frozen_adapter = "reference"
@@ -256,6 +225,7 @@ def _load_with_adapter(spec: PolicySpec, reference: ReferenceName) -> Models:
             adapted.set_adapter("default")
             for name, parameter in adapted.named_parameters():
                 parameter.requires_grad_(".default." in name)
+        _check_reach(adapted, spec.start)
     _no_dropout(adapted)
     switch = AdapterSwitch(adapted, frozen_adapter)
     return Models(_ready(base, spec), Reference(base, switch), reader, adapter=adapted)
@@ -264,17 +234,37 @@ def _load_with_adapter(spec: PolicySpec, reference: ReferenceName) -> Models:
 def _lora_config(lora: LoraSpec) -> LoraConfig:
     return LoraConfig(
         r=lora.rank,
-        lora_alpha=lora.alpha,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # declared int, used as a factor
         lora_dropout=0.0,
         target_modules=r".*language_model\..*\.(q|k|v|o|gate|up|down)_proj",
         task_type="CAUSAL_LM",
     )
 
 
-def _check_rank(lora: LoraSpec, folder: Path) -> None:
-    saved = json.loads((folder / "adapter_config.json").read_text())["r"]
-    if saved != lora.rank:
-        raise ValueError(f"policy.lora.rank: the adapter at {folder} has rank {saved}, got {lora.rank}")
+def _check_scale(lora: LoraSpec, folder: Path) -> None:
+    saved = json.loads((folder / "adapter_config.json").read_text())
+    for option, theirs, ours in (("rank", saved["r"], lora.rank), ("alpha", saved["lora_alpha"], lora.alpha)):
+        if theirs != ours:
+            raise ValueError(f"policy.lora.{option}: the adapter at {folder} has {option} {theirs}, got {ours}")
+
+
+def _check_reach(adapted: nn.Module, folder: str) -> None:
+    trained = [name for name, parameter in adapted.named_parameters() if parameter.requires_grad]
+    strays = [name for name in trained if "language_model" not in name or "lora_" not in name]
+    if strays:
+        raise ValueError(
+            f"policy.start: the adapter at {folder!r} holds more than low-rank updates of the language model, for "
+            f"instance {strays[0]!r}; only these can be switched off for the reference: merge it into a base model"
+        )
+
+
+def _merged(model: Any) -> Any:
+    """A model without adapter layers, the active adapters' updates added to its weights."""
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge(adapter_names=["default"])
+            model.set_submodule(name, layer.get_base_layer())
+    return model
 
 
 def _ready(policy: Backbone, spec: PolicySpec) -> Backbone:
@@ -292,7 +282,8 @@ def _freeze(backbone: Backbone) -> None:
 
 def _no_dropout(model: nn.Module) -> None:
     """Every dropout off for good: rollout and update must be one distribution."""
-    for module in model.modules():
+    modules: Iterator[Any] = model.modules()
+    for module in modules:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
         if hasattr(module, "attention_dropout"):

@@ -86,7 +86,7 @@ def rollout(
         running = ~ended[alive]
         ids_NT[alive[running], step] = tokens[running]
         for label, spellings in enumerate(label_ids):
-            labels_NTL[alive, step, label] = logits[:, list(spellings)].float().logsumexp(1)
+            labels_NTL[alive[running], step, label] = logits[running][:, list(spellings)].float().logsumexp(1)
         ended[alive] |= torch.isin(tokens, ends)
         keep = (~ended[alive]).nonzero().flatten()
         if len(keep) == 0 or step + 1 == sampling.max_new_tokens:

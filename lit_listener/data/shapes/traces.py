@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from lit_listener.data.records import Demonstration, ShownPair
+from lit_listener.data.records import Demonstration, Demonstrator, ShownPair
 from lit_listener.data.shapes.scenes import COLOURS, COUNTS, FINISHES, SHAPES, Scene
 from lit_listener.data.shapes.world import ShapesPair
 
@@ -19,7 +19,7 @@ _WORDS = {word: word for words in (COUNTS, COLOURS, FINISHES) for word in words}
 _WORDS |= {shape: shape for shape in SHAPES} | {f"{shape}s": shape for shape in SHAPES}
 
 
-class ShapesTraces:
+class ShapesTraces(Demonstrator):
     """Writes a demonstration for a shown Shapes pair, in one of several habits.
 
     Args:

@@ -6,13 +6,12 @@ set of any size takes no memory and is the same on every machine.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from lit_listener.data.records import PreferencePair
+from lit_listener.data.records import PairSource, PreferencePair
 from lit_listener.data.shapes.renderers import RENDERERS
 from lit_listener.data.shapes.scenes import Scene, attempt, random_prompt
 
@@ -52,7 +51,7 @@ class Voters:
         return int(rng.binomial(votes, 1.0 / (1.0 + math.exp(-self.sharpness * difference)))), votes
 
 
-class ShapesPairs(Sequence[ShapesPair]):
+class ShapesPairs(PairSource):
     """Preference pairs of the Shapes world.
 
     Args:
@@ -91,7 +90,7 @@ class ShapesPairs(Sequence[ShapesPair]):
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, index: int) -> ShapesPair:  # type: ignore[override]  # slices are not needed
+    def __getitem__(self, index: int) -> ShapesPair:
         if not -self.size <= index < self.size:
             raise IndexError(f"pair {index} of a data set of {self.size}")
         index %= self.size

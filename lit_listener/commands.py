@@ -1,0 +1,73 @@
+"""The commands beside Lightning's, as plain functions: their signatures are their options."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+
+def progress(run_dir: Path, checkpoint: Path | None = None) -> None:
+    """Judge a run's test pairs with its start and with its end; print what changed, and draw its learning curves.
+
+    Args:
+        run_dir: folder of a training run.
+        checkpoint: the end; by default the run's last checkpoint.
+    """
+    from lit_listener.cli import build_cli
+    from lit_listener.evaluation.tables import before_after_table
+    from lit_listener.training.progress import compare, judge_before_and_after, write_progress
+
+    config = read_run_config(run_dir)
+    cli = build_cli(config, run=False)
+    before, after = judge_before_and_after(
+        cli.model, cli.datamodule, cli.trainer, checkpoint or run_dir / "checkpoints" / "last.ckpt"
+    )
+    rows = compare(before, after)
+    curves = write_progress(run_dir, before, after, rows)
+    console = Console()
+    console.print(before_after_table(rows))
+    console.print(f"Learning curves: {curves}")
+
+
+def data(source: str, sheet: Path | None = None, limit: int = 1000) -> None:
+    """Look at a data set before training: counts, agreement, image sizes, and a sheet of sample pairs.
+
+    Args:
+        source: "shapes" for the bundled world (its held-out renderer included), or the path of a table of pairs.
+        sheet: PNG to write sample pairs to.
+        limit: pairs to look at, at most.
+    """
+    from lit_listener.data.look import look
+    from lit_listener.data.records import PairSource
+    from lit_listener.data.shapes import RENDERERS, ShapesPairs
+    from lit_listener.data.sources.table import PairTable
+
+    pairs: PairSource
+    if source == "shapes":
+        pairs = ShapesPairs(sorted(RENDERERS), size=limit, split="train", drop_ties=False)
+    else:
+        pairs = PairTable(source, drop_ties=False)
+    console = Console()
+    console.print(look(pairs, sheet, limit))
+    if sheet is not None:
+        console.print(f"Sample pairs: {sheet}")
+
+
+COMMANDS = {"progress": progress, "data": data}
+
+
+def read_run_config(run_dir: Path) -> dict[str, Any]:
+    """The config a run was made with, for building its model and data again without running anything.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+    """
+    path = run_dir / "config.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"no config.yaml in {run_dir}: expected the folder of a training run")
+    config: dict[str, Any] = yaml.safe_load(path.read_text())
+    for belongs_to_fit in ("ckpt_path", "weights_only"):
+        config.pop(belongs_to_fit, None)
+    config["run_dir"] = str(run_dir)
+    return config

@@ -1,0 +1,162 @@
+"""What happens beside training: sample tables, prediction files, exported models, and a checkpoint on the way out."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from rich.console import Console
+from rich.table import Table
+
+from lit_listener.evaluation.metrics import Prediction
+from lit_listener.evaluation.predictions_file import write_predictions
+from lit_listener.training.listener_grpo import ListenerGRPO
+from lit_listener.training.reasoner import Reasoner
+from lit_listener.vlm.loading import DTypeName, save_model
+
+_SAMPLE_COLUMNS = ("step", "prompt", "label", "answer", "outcome", "p_correct", "reward", "completion")
+
+
+class SampleTable(Callback):
+    """Shows some completions with their rewards, and keeps them in ``samples.csv`` of the run's folder.
+
+    Args:
+        every_n_steps: rollouts between two tables; 0 shows none.
+        completions: completions of the rollout's first prompt in a table.
+        show: print the table to the terminal as well.
+    """
+
+    def __init__(self, every_n_steps: int = 20, completions: int = 4, show: bool = True) -> None:
+        self.every_n_steps = every_n_steps
+        self.completions = completions
+        self.show = show
+        self._rollouts = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """The count of rollouts."""
+        return {"rollouts": self._rollouts}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on counting."""
+        self._rollouts = state["rollouts"]
+
+    @rank_zero_only  # type: ignore[untyped-decorator]
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Write and show the samples of this rollout, when it is its turn."""
+        if not isinstance(pl_module, ListenerGRPO) or not self.every_n_steps:
+            return
+        due = self._rollouts % self.every_n_steps == 0
+        self._rollouts += 1
+        if not due:
+            return
+        rows = self._rows(pl_module, trainer.global_step)
+        self._append(Path(trainer.default_root_dir) / "samples.csv", rows)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_text("samples", columns=list(_SAMPLE_COLUMNS), data=rows, step=trainer.global_step)
+        if self.show:
+            Console().print(_sample_table(rows))
+
+    def _rows(self, module: ListenerGRPO, step: int) -> list[list[Any]]:
+        shown, transcripts, rewards, heard = module.last_step
+        count = min(self.completions, module.group_size)
+        return [
+            [
+                step,
+                shown[0].pair.prompt,
+                shown[0].label,
+                transcripts[n].answer,
+                str(transcripts[n].outcome),
+                round(float(rewards.p_correct_N[n]), 3) if bool(heard.readable_N[n]) else None,
+                round(float(rewards.total_N[n]), 3),
+                transcripts[n].text,
+            ]
+            for n in range(count)
+        ]
+
+    @staticmethod
+    def _append(path: Path, rows: list[list[Any]]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        if not path.exists():
+            writer.writerow(_SAMPLE_COLUMNS)
+        writer.writerows(rows)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", newline="") as file:
+            file.write(text.getvalue())
+
+
+class PredictionsFile(Callback):
+    """Gathers what ``test`` and ``predict`` judged into ``predictions.parquet`` of the run's folder."""
+
+    def __init__(self) -> None:
+        self.predictions: list[Prediction] = []
+
+    def on_test_start(self, *args: Any) -> None:
+        """Begin anew."""
+        self.predictions = []
+
+    on_predict_start = on_test_start
+
+    def on_test_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, *args: Any
+    ) -> None:
+        """Keep a batch's predictions."""
+        self.predictions.extend(outputs)
+
+    on_predict_batch_end = on_test_batch_end
+
+    @rank_zero_only  # type: ignore[untyped-decorator]
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the file, whole."""
+        write_predictions(self.predictions, Path(trainer.default_root_dir) / "predictions.parquet")
+
+    on_predict_end = on_test_end
+
+
+class ExportModel(Callback):
+    """Writes the trained model as a Hugging Face folder when training ends.
+
+    Args:
+        folder: where, within the run's folder ("model"); null writes none.
+        dtype: number format of the saved weights.
+    """
+
+    def __init__(self, folder: str | None = None, dtype: DTypeName = "float16") -> None:
+        self.folder = folder
+        self.dtype: DTypeName = dtype
+
+    @rank_zero_only  # type: ignore[untyped-decorator]
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save once training has run to its end (an interrupted run keeps its checkpoint instead)."""
+        if self.folder and isinstance(pl_module, Reasoner) and not trainer.interrupted:
+            save_model(pl_module.policy, pl_module.reader, Path(trainer.default_root_dir) / self.folder, self.dtype)
+
+
+class InterruptCheckpoint(Callback):
+    """Saves ``checkpoints/interrupted.ckpt`` of the run's folder when training is broken off, by Ctrl-C or an error."""
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Save what was learnt, if anything was, and say where."""
+        if trainer.state.fn != "fit" or trainer.global_step == 0:
+            return
+        path = Path(trainer.default_root_dir) / "checkpoints" / "interrupted.ckpt"
+        trainer.save_checkpoint(path)
+        rank_zero_info(f"Stopped after {trainer.global_step} optimizer steps; go on with --ckpt_path {path}")
+
+
+def _sample_table(rows: list[list[Any]]) -> Table:
+    table = Table(title=f"step {rows[0][0]}: {rows[0][1]!r}, preferred: {rows[0][2]}", title_justify="left")
+    for column in _SAMPLE_COLUMNS[3:]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("-" if cell is None else str(cell) for cell in row[3:]))
+    return table

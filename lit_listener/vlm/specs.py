@@ -1,0 +1,78 @@
+"""What a run asks for: which weights a reasoner starts from, and which of them train. ``loading`` does it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+ASSETS = Path(__file__).parent.parent / "assets"
+BUNDLED = {
+    "shapes-blank": ASSETS / "shapes_blank",
+    "shapes-instruct": ASSETS / "shapes_instruct",
+    "shapes-warm-start": ASSETS / "shapes_warm_start",
+}
+"""Names of the bundled models: untrained, the consistent instruct model, and the mixed-habit start."""
+
+DTypeName = Literal["float32", "bfloat16", "float16"]
+ReferenceName = Literal["base", "start"]
+
+
+@dataclass(frozen=True)
+class LoraSpec:
+    """Low-rank adapters on the language model's linear layers (dropout is always 0: it would falsify policy ratios).
+
+    Args:
+        rank: rank of the adapters; at least 1.
+        alpha: scale: an update is multiplied by alpha / rank.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"policy.lora.rank: expected at least 1, got {self.rank}")
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """Which weights the reasoner starts from, and which of them train.
+
+    Args:
+        base: a Hugging Face folder or hub id, or a bundled model: shapes-blank, shapes-instruct, shapes-warm-start.
+        start: weights the policy starts from instead of the base: a model folder, or with lora an adapter folder.
+        lora: train adapters instead of all weights.
+        train_vision: train the vision tower too; when false, images are encoded once a step for all passes.
+        dtype: number format of the weights.
+        attention: attention implementation of transformers; packed rows need sdpa or eager.
+        gradient_checkpointing: recompute layers in the backward pass: less memory, more time.
+        init_seed: seed of new weights (a blank base, fresh adapters).
+        trust_remote_code: run code that a hub repository brings along.
+    """
+
+    base: str
+    start: str | None = None
+    lora: LoraSpec | None = None
+    train_vision: bool = False
+    dtype: DTypeName = "float32"
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    gradient_checkpointing: bool = False
+    init_seed: int = 0
+    trust_remote_code: bool = False
+
+
+def resolve(name: str) -> str:
+    """The folder of a bundled model or a local folder as it is; anything else is taken for a hub id.
+
+    Raises:
+        FileNotFoundError: a path (absolute, or beginning with a dot) leads nowhere.
+    """
+    if name in BUNDLED:
+        return str(BUNDLED[name])
+    if Path(name).is_dir():
+        return name
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise FileNotFoundError(
+            f"no model folder at {name!r}: expected a folder with config.json, a hub id (owner/name), or one of "
+            f"{sorted(BUNDLED)}"
+        )
+    return name
