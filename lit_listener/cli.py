@@ -18,7 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lit_listener.commands import COMMANDS
 from lit_listener.training.callbacks import ExportModel, InterruptCheckpoint, PredictionsFile, SampleTable
 from lit_listener.training.data_module import PreferenceData
-from lit_listener.training.progress_bar import StepProgressBar
+from lit_listener.training.terminal import StepProgressBar, quiet_libraries
 from lit_listener.training.reasoner import Reasoner
 
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
@@ -133,6 +133,7 @@ def _new_folder(configs: list[Any] | None, command: str) -> str:
 
 def run_command(command: str, options: list[str]) -> int:
     """Dispatch one command of the command line. Returns the exit status."""
+    quiet_libraries()
     if command in TRAINER_COMMANDS:
         build_cli([command, *options])
         return 0

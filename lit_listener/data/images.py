@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
 """Pixels of the largest image read unless told otherwise; decoded to RGB it takes 150 MB."""
@@ -29,11 +29,11 @@ def open_image(source: str | Path | bytes, *, min_pixels: int = 1, max_pixels: i
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A URL, or something that is no image, broken, cut off, too small, too large or of a pixel format without a
-            fixed range; the message names the path.
+        ValueError: A URL, or something that is no image, broken, cut off, too small, too large or of floating-point
+            pixels; the message names the path.
     """
     name = f"an image of {len(source)} bytes" if isinstance(source, bytes) else str(source)
-    if isinstance(source, str) and _URL.match(source):
+    if isinstance(source, str) and is_url(source):
         raise ValueError(f"images are read from files, not from URLs: download {_shortened(name)} first")
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
@@ -41,10 +41,15 @@ def open_image(source: str | Path | bytes, *, min_pixels: int = 1, max_pixels: i
             return _to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no image {name}") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ValueError(f"cannot read {name}: not an image of a known format") from None
     except Exception as error:  # on broken files Pillow's decoders raise whatever they trip over, struct.error and all
         raise ValueError(f"cannot read {name}: {error or type(error).__name__}") from error
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is an address on a network (or a data: URL), not the path of a file."""
+    return _URL.match(text) is not None
 
 
 def _check_size(width: int, height: int, min_pixels: int, max_pixels: int) -> None:

@@ -44,8 +44,8 @@ def pack(prompts: PromptBatch, completions: Completions) -> PackedBatch:
 
     steps_T = torch.arange(tokens, device=device)
     loose_positions = (prompts.next_position_P[:, None, None] + steps_T).expand(groups, group_size, tokens)
-    ids = torch.cat([prompts.input_ids_PS, completions.ids_NT.view(groups, -1)], 1)
-    valid = torch.cat([prompts.mask_PS, completions.mask_NT.view(groups, -1)], 1)
+    ids = torch.cat([prompts.input_ids_PS, completions.ids_NT.reshape(groups, -1)], 1)
+    valid = torch.cat([prompts.mask_PS, completions.mask_NT.reshape(groups, -1)], 1)
     positions = torch.cat([prompts.position_ids_3PS, loose_positions.reshape(groups, -1).expand(3, -1, -1)], 2)
     segment_S = torch.zeros(prompts.input_ids_PS.shape[1], dtype=torch.long, device=device)
     segment_GT = torch.arange(1, group_size + 1, device=device).repeat_interleave(tokens)

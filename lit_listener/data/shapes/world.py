@@ -34,7 +34,7 @@ class ShapesPair(PreferencePair):
 class Voters:
     """A crowd that votes by a Bradley-Terry model: P(A over B) = sigmoid(sharpness * (utility A - utility B))."""
 
-    sharpness: float = 2.5
+    sharpness: float = 1.5
     finish_weight: float = 0.5
     """Worth of a crisp finish, in units of one attribute that fits the prompt."""
     fewest: int = 9

@@ -1,0 +1,39 @@
+"""What a run shows in the terminal: a progress bar, and nothing that a user cannot act on."""
+
+import logging
+import warnings
+from typing import Any
+
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
+
+_NO_CONCERN_OF_USERS = (
+    ".*set_vital.*",  # torchdata calls a deprecated torch function
+    ".*treespec, LeafSpec.*",  # Lightning calls a deprecated torch function
+    ".*overridden `transfer_batch_to_device`.*",  # on purpose: records are not moved, what is encoded from them is
+    ".*in eval mode at the start of training.*",  # on purpose: frozen models; the policy is switched where it is used
+    ".*does not have many workers.*",  # the bundled world draws faster than processes could hand over
+    ".*Checkpoint directory .* exists and is not empty.*",  # a run's folder is checked by the command line
+)
+
+
+class StepProgressBar(RichProgressBar):
+    """Lightning's rich progress bar with short numbers and without a version number."""
+
+    def __init__(self) -> None:
+        super().__init__(theme=RichProgressBarTheme(metrics_format=".3f"))
+
+    def get_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The logged metrics alone."""
+        metrics = super().get_metrics(*args, **kwargs)
+        metrics.pop("v_num", None)
+        return metrics  # type: ignore[no-any-return]
+
+
+def quiet_libraries() -> None:
+    """Hide library messages that are no concern of users (each listed with its reason); all others stay."""
+    for message in _NO_CONCERN_OF_USERS:
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage()
+    )

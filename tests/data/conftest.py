@@ -1,0 +1,24 @@
+from collections.abc import Callable
+
+import pytest
+from PIL import Image
+
+from lit_listener.data.records import PreferencePair
+
+
+@pytest.fixture
+def make_pair() -> Callable[..., PreferencePair]:
+    """Makes a pair with a share of votes for A; the images are red and blue unless named."""
+
+    def make(share_a: float = 0.8, **fields) -> PreferencePair:
+        defaults = {
+            "prompt": "a cat",
+            "image_a": Image.new("RGB", (8, 6), "red"),
+            "image_b": Image.new("RGB", (8, 6), "blue"),
+            "votes": 15,
+            "pair_id": "p0",
+            "prompt_id": "a cat",
+        }
+        return PreferencePair(share_a=share_a, **(defaults | fields))
+
+    return make

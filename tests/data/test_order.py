@@ -1,0 +1,156 @@
+import copy
+from collections import Counter
+
+import pytest
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from lit_listener.data.order import EpochOrder, ShownPairs
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 101])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_an_epoch_shows_every_pair_once_and_the_preferred_image_first_in_half(size, shuffle):
+    order = EpochOrder(size, seed=3, shuffle=shuffle)
+    assert len(order) == size
+    for epoch in range(3):
+        places = list(order)
+        assert sorted(index for index, _, _ in places) == list(range(size))
+        assert abs(sum(1 - 2 * label for _, label, _ in places)) == size % 2
+        assert {e for *_, e in places} == {epoch if shuffle else 0}
+
+
+def test_labels_belong_to_pairs_and_are_no_pattern_of_the_order():
+    places = list(EpochOrder(200, seed=0, shuffle=True))
+    # 200 places, 100 of each label in random order: neighbours are equal in 99.5 cases on average, sigma 7.
+    equal = sum(a[1] == b[1] for a, b in zip(places, places[1:], strict=False))
+    assert 70 < equal < 130
+    even = sum(label for index, label, _ in places if index % 2 == 0)  # 50 on average, sigma 3.5
+    assert 32 < even < 68
+
+
+def test_seed_and_epoch_decide():
+    first, again, other = (EpochOrder(50, seed=seed, shuffle=True) for seed in (0, 0, 1))
+    epochs = [list(first) for _ in range(3)]
+    assert [list(again) for _ in range(3)] == epochs
+    assert list(other) != epochs[0]
+    assert [p[:2] for p in epochs[0]] != [p[:2] for p in epochs[1]]
+
+
+def test_evaluation_shows_the_same_places_every_time():
+    order = EpochOrder(9, seed=0, shuffle=False)
+    places = list(order)
+    assert [index for index, _, _ in places] == list(range(9))
+    assert list(order) == places
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_pass_that_was_broken_off_leaves_no_trace(shuffle):
+    """Lightning's sanity check reads two batches of the validation loader, then starts it anew."""
+    order = EpochOrder(6, seed=0, shuffle=shuffle)
+    undisturbed = EpochOrder(6, seed=0, shuffle=shuffle)
+    broken = iter(order)
+    next(broken)
+    next(broken)
+    iter(order)  # opened and never read
+    list(undisturbed)
+    assert list(order) == list(undisturbed)
+
+
+@pytest.mark.parametrize("read", [0, 1, 4, 6])
+def test_a_saved_pass_goes_on_in_a_fresh_order(read):
+    order, fresh = (EpochOrder(6, seed=5, shuffle=True) for _ in range(2))
+    list(order)
+    saved = iter(order)
+    for _ in range(read):
+        next(saved)
+    resumed = iter(fresh)
+    resumed.load_state_dict(copy.deepcopy(saved.state_dict()))
+    assert resumed.state_dict() == saved.state_dict()
+    assert list(resumed) == list(saved)
+    assert list(fresh) == list(order)
+
+
+@pytest.mark.parametrize(("size", "seed", "shuffle"), [(7, 0, True), (6, 1, True), (6, 0, False)])
+def test_a_position_in_other_data_is_refused(size, seed, shuffle):
+    saved = iter(EpochOrder(6, seed=0, shuffle=True)).state_dict()
+    other = iter(EpochOrder(size, seed=seed, shuffle=shuffle))
+    message = rf"the checkpoint's data has .*'size': 6.*, this run's has .*'size': {size}, 'seed': {seed}.*resume with"
+    with pytest.raises(ValueError, match=message):
+        other.load_state_dict(saved)
+
+
+def test_no_pairs():
+    with pytest.raises(ValueError, match="the data set is empty: need at least 1 pair, got 0; check path, split"):
+        EpochOrder(0, seed=0, shuffle=True)
+
+
+def test_a_pair_is_shown_as_its_place_asks(make_pair):
+    shown_pairs = ShownPairs([make_pair(0.8), make_pair(0.2), make_pair(0.5)])
+    assert len(shown_pairs) == 3
+    for index in (0, 1):
+        for label in (0, 1):
+            shown = shown_pairs[index, label, 4]
+            assert (shown.label, shown.index, shown.epoch) == (label, index, 4)
+    assert [shown_pairs[2, label, 0].first for label in (0, 1)] == ["a", "b"]  # ties are displayed both ways too
+    assert shown_pairs[2, 0, 0].label is None
+
+
+class Places:
+    """A data set that gives back what it is asked for."""
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, place):
+        return place
+
+
+def loader(workers: int, *, batch_size: int = 3, shuffle: bool = True) -> StatefulDataLoader:
+    return StatefulDataLoader(
+        Places(),
+        batch_size=batch_size,
+        sampler=EpochOrder(10, seed=0, shuffle=shuffle),
+        num_workers=workers,
+        drop_last=shuffle,
+        collate_fn=tuple,
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("batch_size", [3, 5], ids=["uneven", "even"])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_loader_resumes_exactly(workers, batch_size, shuffle):
+    """After k batches of the second epoch, all of them, and with the end seen: a fresh loader gives the same rest."""
+    kind = {"batch_size": batch_size, "shuffle": shuffle}
+    undisturbed = loader(0, **kind)
+    epochs = [list(undisturbed) for _ in range(4)]
+    assert len(set(epochs[0]) & set(epochs[1])) == (0 if shuffle else len(epochs[0]))
+    count = len(epochs[1])
+    for read in (0, 1, count, count + 1):
+        saved = loader(workers, **kind)
+        assert list(saved) == epochs[0]
+        batches = iter(saved)
+        assert [next(batches, None) for _ in range(read)] == [*epochs[1], None][:read]
+        state = saved.state_dict()
+        resumed = loader(workers, **kind)
+        resumed.load_state_dict(state)
+        if read <= count:  # the end of the epoch was not asked for, so it is still to come
+            assert list(resumed) == epochs[1][read:]
+        assert list(resumed) == epochs[2]
+        assert list(resumed) == epochs[3]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_that_was_broken_off_starts_its_next_epoch_whole(workers):
+    undisturbed, broken = loader(0), loader(workers)
+    epochs = [list(undisturbed) for _ in range(3)]
+    assert next(iter(broken)) == epochs[0][0]  # workers have fetched ahead by now
+    assert list(broken) == epochs[1]
+    assert list(broken) == epochs[2]
+
+
+def test_over_many_epochs_the_preferred_image_stands_first_in_half():
+    order = EpochOrder(31, seed=0, shuffle=True)
+    labels = Counter((index, label) for _ in range(200) for index, label, _ in order)
+    # Each pair: 200 draws with probability 16/31 or 15/31, sigma 7.
+    assert all(65 < labels[index, 0] < 140 for index in range(31))

@@ -1,0 +1,222 @@
+"""A packed pass against the plain one: one row a completion through the model's own forward, ordinary log-softmax."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lit_listener.data.records import ShownPair
+from lit_listener.vlm.backbone import Backbone
+from lit_listener.vlm.completions import Completions
+from lit_listener.vlm.encoding import PromptBatch, Reader
+from lit_listener.vlm.loading import load, load_backbone
+from lit_listener.vlm.packing import pack
+from lit_listener.vlm.specs import PolicySpec
+from tests.vlm.tiny import (
+    TASK,
+    completions,
+    mixed,
+    plain_inputs,
+    plain_log_probs,
+    plain_logits,
+    real_rows,
+    score,
+    shown,
+)
+
+SIZES = st.tuples(st.sampled_from([28, 56, 84, 112]), st.sampled_from([28, 56, 84, 112]))
+
+
+def encode(reader: Reader, pairs: Sequence[ShownPair]) -> PromptBatch:
+    return reader.encoder.encode([TASK.encode(pair) for pair in pairs])
+
+
+def assert_equals_plain(
+    backbone: Backbone, reader: Reader, pairs: list[ShownPair], sampled: Completions, temperature: float
+) -> None:
+    group = len(sampled) // len(pairs)
+    with torch.no_grad():
+        packed = score(backbone, encode(reader, pairs), sampled, temperature=temperature).log_probs_NT
+        for n, row in enumerate(real_rows(sampled)):
+            plain = plain_log_probs(backbone, reader, pairs[n // group], row, temperature)
+            torch.testing.assert_close(packed[n, : len(row)], plain, atol=1e-5, rtol=0)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(data=st.data(), group=st.integers(1, 4), temperature=st.sampled_from([0.6, 1.0, 1.7]))
+def test_packed_log_probs_equal_the_plain_path(tiny, data, group, temperature):
+    backbone, reader = tiny
+    kinds = data.draw(st.lists(st.tuples(SIZES, SIZES, st.integers(1, 6)), min_size=1, max_size=3))
+    pairs = [shown(n, sizes=(first, second), words=words) for n, (first, second, words) in enumerate(kinds)]
+    lengths = data.draw(st.lists(st.integers(1, 6), min_size=len(pairs) * group, max_size=len(pairs) * group))
+    assert_equals_plain(backbone, reader, pairs, completions(backbone, lengths), temperature)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_every_attention_equals_the_plain_path(tiny_folder, attention):
+    backbone, reader = load_backbone(str(tiny_folder), PolicySpec(str(tiny_folder), attention=attention))
+    assert_equals_plain(backbone, reader, mixed(2), completions(backbone, [3, 5, 2, 4]), 1.3)
+
+
+@pytest.mark.parametrize(("prompts", "group"), [(1, 3), (3, 2)])
+def test_gradients_equal_the_plain_path(tiny_folder, prompts, group):
+    backbone, reader = load_backbone(str(tiny_folder), PolicySpec(str(tiny_folder)))
+    pairs, sampled = mixed(prompts), completions(backbone, [4, 1, 5, 3, 2, 6][: prompts * group])
+    weights = torch.linspace(-1, 1, sampled.ids_NT.numel()).view_as(sampled.ids_NT) / len(sampled)
+
+    scores = score(backbone, encode(reader, pairs), sampled, temperature=1.4)
+    (scores.log_probs_NT * weights)[sampled.mask_NT].sum().backward()
+    packed = {name: parameter.grad.clone() for name, parameter in backbone.named_parameters()}
+    backbone.zero_grad()
+    for n, row in enumerate(real_rows(sampled)):
+        plain = plain_log_probs(backbone, reader, pairs[n // group], row, 1.4)
+        (plain * weights[n, : len(row)]).sum().backward()
+    assert any("visual" in name for name in packed)
+    for name, parameter in backbone.named_parameters():
+        scale = max(1.0, float(parameter.grad.abs().max()))
+        torch.testing.assert_close(packed[name], parameter.grad, atol=1e-5 * scale, rtol=0, msg=name)
+
+
+def test_a_group_may_come_in_any_order(backbone, reader):
+    prompts, sampled = encode(reader, mixed(2)), completions(backbone, [3, 5, 1, 2, 4, 6])
+    order = torch.tensor([2, 0, 1, 5, 4, 3])  # each within its group
+    swapped = Completions.from_ids([real_rows(sampled)[n] for n in order], backbone.vocabulary.pad_id)
+    with torch.no_grad():
+        before = score(backbone, prompts, sampled, temperature=0.8).log_probs_NT[order]
+        after = score(backbone, prompts, swapped, temperature=0.8).log_probs_NT
+    mask = swapped.mask_NT
+    torch.testing.assert_close(after[mask], before[mask], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_batch_may_be_cut_anywhere(backbone, reader, size):
+    prompts, sampled = encode(reader, mixed(3)), completions(backbone, [3, 5, 1, 2, 4, 6])
+    with torch.no_grad():
+        whole = score(backbone, prompts, sampled, temperature=0.8).log_probs_NT
+        for start in range(0, 3, size):
+            part, rows = slice(start, min(start + size, 3)), slice(2 * start, 2 * min(start + size, 3))
+            few = sampled.select(rows)
+            cut = score(backbone, prompts.select(part), few, temperature=0.8).log_probs_NT
+            expected = whole[rows, : few.ids_NT.shape[1]]
+            torch.testing.assert_close(cut[few.mask_NT], expected[few.mask_NT], atol=1e-5, rtol=0)
+
+
+def test_the_logit_before_a_token_predicts_it(backbone, reader):
+    prompts, sampled = encode(reader, mixed(1)), completions(backbone, [5, 5])
+    changed = sampled.ids_NT.clone()
+    changed[0, 2] = 5 if changed[0, 2] != 5 else 6
+    other = Completions.from_ids(changed.tolist(), backbone.vocabulary.pad_id)
+    with torch.no_grad():
+        before, after = (score(backbone, prompts, given).log_probs_NT for given in (sampled, other))
+        first = backbone.prefill(prompts, backbone.image_features(prompts))[0]
+    moved = (before - after).abs() > 1e-5
+    # tokens before the changed one, and its siblings, know nothing of it; it and what follows do
+    assert moved.tolist() == [[False, False, True, True, True], [False] * 5]
+    first[:, backbone.vocabulary.size :] = float("-inf")
+    first[:, backbone.vocabulary.suppressed_ids] = float("-inf")
+    torch.testing.assert_close(before[:, 0], first[0].log_softmax(0)[sampled.ids_NT[:, 0]], atol=1e-5, rtol=0)
+
+
+def test_label_logits_are_unscaled_and_not_suppressed(backbone, reader, label_ids):
+    pairs, sampled = mixed(2), completions(backbone, [4, 2, 3, 5])
+    places = torch.tensor([3, 0, 1, 4])
+    spellings = ((*label_ids[0], reader.tokenizer.convert_tokens_to_ids("<|image_pad|>")), label_ids[1])
+    with torch.no_grad():
+        scores = score(
+            backbone, encode(reader, pairs), sampled, temperature=0.5, answer_place_N=places, label_ids=spellings
+        )
+        for n, row in enumerate(real_rows(sampled)):
+            logits = plain_logits(backbone, reader, pairs[n // 2], row)[places[n]]
+            expected = torch.stack([logits[list(ids)].logsumexp(0) for ids in spellings])
+            torch.testing.assert_close(scores.label_logits_NL[n], expected, atol=1e-5, rtol=0)
+            discarded = 1 - sum(logits.softmax(0)[list(ids)].sum() for ids in spellings)
+            torch.testing.assert_close(scores.discarded_mass_N[n], discarded, atol=1e-5, rtol=0)
+
+
+def test_prefill_and_decode_equal_the_plain_path(backbone, reader):
+    pairs = mixed(3)
+    sampled = completions(backbone, [4, 4, 4])
+    prompts = encode(reader, pairs)
+    with torch.no_grad():
+        logits, cache = backbone.prefill(prompts, backbone.image_features(prompts))
+        assert cache.get_seq_length() == prompts.input_ids_PS.shape[1]
+        stepped, mask_NK, positions = [logits], prompts.mask_PS, prompts.next_position_P
+        for step in range(3):
+            mask_NK = torch.cat([mask_NK, torch.ones(3, 1, dtype=torch.bool)], 1)
+            stepped.append(backbone.decode(sampled.ids_NT[:, step], positions + step, mask_NK, cache))
+        assert cache.get_seq_length() == prompts.input_ids_PS.shape[1] + 3
+        for n, row in enumerate(real_rows(sampled)):
+            plain = plain_logits(backbone, reader, pairs[n], row)
+            torch.testing.assert_close(torch.stack(stepped, 1)[n], plain, atol=1e-5, rtol=0)
+
+
+def test_completion_positions_follow_the_highest_prompt_position(backbone, reader):
+    pairs = mixed(3)
+    packed = pack(encode(reader, pairs), completions(backbone, [2, 3, 2, 4, 1, 3]))
+    for n, row in enumerate([(0, 2), (0, 3), (1, 2), (1, 4), (2, 1), (2, 3)]):
+        prompt, length = row
+        inputs = plain_inputs(reader, pairs[prompt], [1] * length)
+        positions, _ = backbone.model.model.get_rope_index(
+            **{key: value for key, value in inputs.items() if key != "pixel_values"}
+        )
+        prompt_positions, expected = positions[:, 0, :-length], positions[:, 0, -length:]
+        assert int(expected[0, 0]) == int(prompt_positions.max()) + 1 < prompt_positions.shape[1]
+        own = packed.source_NT[n, 1:length]  # the places of all but the completion's last token
+        assert torch.equal(packed.position_ids_3PK[:, prompt, own], expected[:, :-1])
+
+
+def layer_calls(backbone: Backbone) -> list[int]:
+    """Counts the calls of every decoder layer from here on."""
+    calls = [0] * len(backbone.language_model.layers)
+
+    def count(index: int) -> None:
+        calls[index] += 1
+
+    for index, layer in enumerate(backbone.language_model.layers):
+        layer.self_attn.register_forward_hook(lambda *_, index=index: count(index))
+    return calls
+
+
+@pytest.mark.parametrize(("checkpointing", "calls_a_layer"), [(False, 1), (True, 2)])
+def test_checkpointing_recomputes_every_layer_and_changes_nothing(tiny_folder, checkpointing, calls_a_layer):
+    spec = PolicySpec(str(tiny_folder), gradient_checkpointing=checkpointing)
+    models = load(spec)
+    prompts = encode(models.reader, mixed(2))
+    sampled = completions(models.policy, [3, 2])
+    with torch.no_grad():
+        expected = score(models.policy, prompts, sampled).log_probs_NT
+    models.policy.train()
+    calls = layer_calls(models.policy)
+    scores = score(models.policy, prompts, sampled)
+    torch.testing.assert_close(scores.log_probs_NT, expected, atol=1e-6, rtol=0)
+    scores.log_probs_NT.sum().backward()
+    assert calls == [calls_a_layer] * 2
+
+
+def test_prefill_refuses_checkpointing_in_training_mode(tiny_folder):
+    models = load(PolicySpec(str(tiny_folder), gradient_checkpointing=True))
+    prompts = encode(models.reader, mixed(1))
+    features = models.policy.image_features(prompts)
+    models.policy.train()
+    with pytest.raises(RuntimeError, match=r"the cache holds 0 of \d+ prompt tokens .* roll out in eval mode"):
+        models.policy.prefill(prompts, features)
+    _, cache = models.policy.eval().prefill(prompts, features)
+    assert cache.get_seq_length() == prompts.input_ids_PS.shape[1]
+
+
+def test_features_of_other_prompts_are_refused(backbone, reader):
+    prompts = encode(reader, mixed(2))
+    features = backbone.image_features(prompts.select(slice(0, 1)))
+    with pytest.raises(ValueError, match=r"\d+ image slots for \d+ image features"):
+        backbone.prefill(prompts, features)
+
+
+def test_an_unsupported_family_is_refused(backbone):
+    class Other:
+        class config:  # noqa: N801  # as models name it
+            model_type = "qwen3_vl"
+
+    with pytest.raises(ValueError, match=r"'qwen3_vl' is not supported; expected one of .*qwen2_5_vl"):
+        Backbone(Other(), backbone.vocabulary)

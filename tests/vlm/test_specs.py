@@ -1,0 +1,22 @@
+"""What a run may ask for."""
+
+import pytest
+
+from lit_listener.vlm.specs import BUNDLED, LoraSpec, resolve
+
+
+def test_names_are_resolved(tmp_path):
+    assert resolve(str(tmp_path)) == str(tmp_path)
+    assert resolve("Qwen/Qwen2.5-VL-3B-Instruct") == "Qwen/Qwen2.5-VL-3B-Instruct"
+    assert {name: resolve(name) for name in BUNDLED} == {name: str(folder) for name, folder in BUNDLED.items()}
+
+
+@pytest.mark.parametrize("name", ["/nowhere/model", "./nowhere", "runs/a/model", "shapes-instrukt", "~/nowhere"])
+def test_a_folder_that_is_not_there_is_refused(name):
+    with pytest.raises(FileNotFoundError, match=rf"no model folder at '{name}': expected .*'shapes-instruct'"):
+        resolve(name)
+
+
+def test_a_rank_below_one_is_refused():
+    with pytest.raises(ValueError, match=r"policy\.lora\.rank: expected at least 1, got 0"):
+        LoraSpec(rank=0)
