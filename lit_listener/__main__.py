@@ -3,6 +3,8 @@
 import os
 import sys
 
+_TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
+_OWN_COMMANDS = ("progress", "data")
 _HELP = """usage: python -m lit_listener COMMAND [options]
 
 Train a vision-language reasoner with GRPO and a listener to judge which of two images people prefer.
@@ -26,14 +28,32 @@ def main(args: list[str] | None = None) -> int:
         print(_HELP)
         return 0 if args else 2
     try:
-        from lit_listener.cli import run_command  # help should not wait for torch
-
-        return run_command(args[0], args[1:])
+        return _run(args[0], args[1:])
     except (ValueError, OSError, ArithmeticError) as error:
         if os.environ.get("LIT_LISTENER_DEBUG"):
             raise
         print(f"error: {error}\n(LIT_LISTENER_DEBUG=1 shows where)", file=sys.stderr)
         return 1
+
+
+def _run(command: str, options: list[str]) -> int:
+    if command not in (*_TRAINER_COMMANDS, *_OWN_COMMANDS):
+        raise ValueError(f"unknown command {command!r}; expected one of {[*_TRAINER_COMMANDS, *_OWN_COMMANDS]}")
+    # imported here, so that help and a mistyped command do not wait for torch
+    from lit_listener.training.terminal import quiet_libraries
+
+    quiet_libraries()
+    if command in _TRAINER_COMMANDS:
+        from lit_listener.cli import build_cli
+
+        build_cli([command, *options])
+        return 0
+    import jsonargparse
+
+    from lit_listener import commands
+
+    jsonargparse.auto_cli(getattr(commands, command), args=options, prog=f"python -m lit_listener {command}")
+    return 0
 
 
 if __name__ == "__main__":

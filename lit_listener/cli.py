@@ -1,7 +1,6 @@
-"""The command line: parsing and dispatch only.
+"""Lightning's commands: ``fit``, ``validate``, ``test`` and ``predict``.
 
-``fit``, ``validate``, ``test`` and ``predict`` are Lightning's; every run has a folder of its own (``--run_dir``), which
-holds its config, metrics, samples and checkpoints.
+Every run has a folder of its own (``--run_dir``), which holds its config, metrics, samples and checkpoints.
 """
 
 import contextlib
@@ -15,13 +14,11 @@ import jsonargparse
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from lit_listener.commands import COMMANDS
 from lit_listener.training.callbacks import ExportModel, InterruptCheckpoint, PredictionsFile, SampleTable
 from lit_listener.training.data_module import PreferenceData
-from lit_listener.training.terminal import StepProgressBar, quiet_libraries
 from lit_listener.training.reasoner import Reasoner
+from lit_listener.training.terminal import StepProgressBar
 
-TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
 _OURS_INSTEAD = {
     "gradient_clip_val": "model.gradient_clip_norm",
     "accumulate_grad_batches": "model.updates.micro_batch_prompts (GRPO) or data.batch_size",
@@ -129,15 +126,3 @@ def _loggers(folder: Path, command: str, wandb: str) -> list[dict[str, Any]]:
 def _new_folder(configs: list[Any] | None, command: str) -> str:
     stem = Path(str(configs[0])).stem if configs else command
     return f"runs/{stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
-
-
-def run_command(command: str, options: list[str]) -> int:
-    """Dispatch one command of the command line. Returns the exit status."""
-    quiet_libraries()
-    if command in TRAINER_COMMANDS:
-        build_cli([command, *options])
-        return 0
-    if command not in COMMANDS:
-        raise ValueError(f"unknown command {command!r}; expected one of {[*TRAINER_COMMANDS, *COMMANDS]}")
-    jsonargparse.auto_cli(COMMANDS[command], args=options, prog=f"python -m lit_listener {command}")
-    return 0

@@ -6,6 +6,14 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from lit_listener.cli import build_cli
+from lit_listener.data.look import look
+from lit_listener.data.records import PairSource
+from lit_listener.data.shapes import RENDERERS, ShapesPairs
+from lit_listener.data.sources.table import PairTable
+from lit_listener.evaluation.tables import before_after_table
+from lit_listener.training.progress import compare, judge_before_and_after, write_progress
+
 
 def progress(run_dir: Path, checkpoint: Path | None = None) -> None:
     """Judge a run's test pairs with its start and with its end; print what changed, and draw its learning curves.
@@ -14,10 +22,6 @@ def progress(run_dir: Path, checkpoint: Path | None = None) -> None:
         run_dir: folder of a training run.
         checkpoint: the end; by default the run's last checkpoint.
     """
-    from lit_listener.cli import build_cli
-    from lit_listener.evaluation.tables import before_after_table
-    from lit_listener.training.progress import compare, judge_before_and_after, write_progress
-
     config = read_run_config(run_dir)
     cli = build_cli(config, run=False)
     before, after = judge_before_and_after(
@@ -38,11 +42,6 @@ def data(source: str, sheet: Path | None = None, limit: int = 1000) -> None:
         sheet: PNG to write sample pairs to.
         limit: pairs to look at, at most.
     """
-    from lit_listener.data.look import look
-    from lit_listener.data.records import PairSource
-    from lit_listener.data.shapes import RENDERERS, ShapesPairs
-    from lit_listener.data.sources.table import PairTable
-
     pairs: PairSource
     if source == "shapes":
         pairs = ShapesPairs(sorted(RENDERERS), size=limit, split="train", drop_ties=False)
@@ -52,9 +51,6 @@ def data(source: str, sheet: Path | None = None, limit: int = 1000) -> None:
     console.print(look(pairs, sheet, limit))
     if sheet is not None:
         console.print(f"Sample pairs: {sheet}")
-
-
-COMMANDS = {"progress": progress, "data": data}
 
 
 def read_run_config(run_dir: Path) -> dict[str, Any]:

@@ -107,9 +107,9 @@ class ListenerGRPO(Reasoner):
         self,
         *args: Any,
         group_size: int = 10,
-        reward: RewardWeights = RewardWeights(),  # noqa: B008  # frozen
-        objective: Objective = Objective(),  # noqa: B008  # frozen
-        updates: Updates = Updates(),  # noqa: B008  # frozen
+        reward: RewardWeights = RewardWeights(),  # frozen
+        objective: Objective = Objective(),  # frozen
+        updates: Updates = Updates(),  # frozen
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)

@@ -66,4 +66,3 @@ def _test(model: Reasoner, data: PreferenceData, trainer: Trainer, checkpoint: P
     collector = next(c for c in trainer.callbacks if isinstance(c, PredictionsFile))  # type: ignore[attr-defined]
     trainer.test(model, data, ckpt_path=checkpoint, verbose=False, weights_only=False)
     return collector.predictions
-

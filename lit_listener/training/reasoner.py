@@ -21,7 +21,7 @@ from lit_listener.tasks import PairwisePreference, Task, Transcript
 from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import PromptBatch, label_token_ids
-from lit_listener.vlm.listeners import Hearing, Heard, Listener, ReferenceListener
+from lit_listener.vlm.listeners import Heard, Hearing, Listener, ReferenceListener
 from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
 from lit_listener.vlm.packing import pack
 from lit_listener.vlm.rollout import Sampling, rollout
@@ -87,7 +87,7 @@ class Reasoner(lightning.LightningModule):
         reference: ReferenceName = "base",
         listener: Listener | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
-        schedule: Schedule = Schedule(),  # noqa: B008  # frozen
+        schedule: Schedule = Schedule(),  # frozen
         gradient_clip_norm: float = 1.0,
     ) -> None:
         super().__init__()
@@ -219,7 +219,8 @@ class Reasoner(lightning.LightningModule):
         reference = self.reference_scores(asked, completions, transcripts)
         heard = self.hear(asked, completions, transcripts, reference)
         return [
-            replace(self._prediction(shown[n], completions, transcripts[n], heard, n), source=source) for n in range(len(transcripts))
+            replace(self._prediction(shown[n], completions, transcripts[n], heard, n), source=source)
+            for n in range(len(transcripts))
         ]
 
     # ---- validation, test, predict -------------------------------------------------------------------------------

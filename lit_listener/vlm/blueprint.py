@@ -49,7 +49,7 @@ CONTEXT_TOKENS = 1024
 _LARGEST_VOCABULARY = 1024
 _CORPUS_PAIRS = 1500
 _INITIALIZER_RANGE = 0.06
-"""Deviation of new weights. At the usual 0.02, a width of 128 looks at its images only after 1,000 steps; so after 150."""
+"""Deviation of new weights. At the usual 0.02, a width of 128 looks at its images after 1,000 steps; so after 150."""
 
 
 def write_blank(folder: Path, task: PairwisePreference) -> None:

@@ -215,7 +215,7 @@ def test_features_of_other_prompts_are_refused(backbone, reader):
 
 def test_an_unsupported_family_is_refused(backbone):
     class Other:
-        class config:  # noqa: N801  # as models name it
+        class config:  # as models name it
             model_type = "qwen3_vl"
 
     with pytest.raises(ValueError, match=r"'qwen3_vl' is not supported; expected one of .*qwen2_5_vl"):

@@ -118,7 +118,9 @@ def altered(reader, tokenizer) -> Encoder:
 def test_no_chat_template_is_refused(reader):
     tokenizer = copy.deepcopy(reader.tokenizer)
     tokenizer.chat_template = None
-    with pytest.raises(ValueError, match=r"the tokenizer of '.*model' has no chat template: an instruct model is needed"):
+    with pytest.raises(
+        ValueError, match=r"the tokenizer of '.*model' has no chat template: an instruct model is needed"
+    ):
         altered(reader, tokenizer)
 
 

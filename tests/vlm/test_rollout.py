@@ -151,9 +151,7 @@ def test_label_logits_are_those_of_a_scoring_pass(tiny, label_ids):
             scores = score(backbone, prompts, drawn, temperature=0.6, answer_place_N=places, label_ids=label_ids)
         real = drawn.mask_NT[:, place]
         assert real.any()
-        torch.testing.assert_close(
-            drawn.label_logits_NTL[real, place], scores.label_logits_NL[real], atol=1e-4, rtol=0
-        )
+        torch.testing.assert_close(drawn.label_logits_NTL[real, place], scores.label_logits_NL[real], atol=1e-4, rtol=0)
 
 
 def test_what_may_not_be_sampled_never_is(tiny_folder):

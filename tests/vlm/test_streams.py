@@ -40,7 +40,7 @@ def test_uniform(axis):
         drawn = uniforms(3, [(0, 0)], 1, 20_000)[0]
     else:
         drawn = uniforms(3, [(0, index) for index in range(1_000)], 4, 1)[:, 0]
-    assert 0.0 <= float(drawn.min())
+    assert float(drawn.min()) >= 0.0
     assert float(drawn.max()) < 1.0
     assert stats.kstest(drawn.numpy(), "uniform").pvalue > 0.01
     pairs = drawn.view(-1, 2)

@@ -159,9 +159,7 @@ def score(backbone: Backbone, prompts: PromptBatch, given: Completions, **option
 def plain_inputs(reader: Reader, pair: ShownPair, completion: Sequence[int], task: Any = TASK) -> dict[str, Tensor]:
     """What transformers' own processor would make of one question, and a completion after it."""
     question = task.encode(pair)
-    text = reader.tokenizer.apply_chat_template(
-        list(question.messages), tokenize=False, add_generation_prompt=True
-    )
+    text = reader.tokenizer.apply_chat_template(list(question.messages), tokenize=False, add_generation_prompt=True)
     patches = reader.image_processor(images=list(question.images), return_tensors="pt")
     for grid in patches["image_grid_thw"]:
         text = text.replace("<|image_pad|>", "<|placeholder|>" * (int(grid.prod()) // 4), 1)

@@ -1,0 +1,109 @@
+"""The blank model has the real one's form: tags straddle tokens, text comes back, and its files load as a model's."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, GenerationConfig
+
+from lit_listener.data.records import ShownPair
+from lit_listener.data.shapes.renderers import RENDERERS
+from lit_listener.data.shapes.traces import ShapesTraces
+from lit_listener.data.shapes.world import ShapesPairs
+from lit_listener.tasks import Outcome
+from lit_listener.vlm.blueprint import SPECIAL_TOKENS, build_config, write_blank
+from lit_listener.vlm.encoding import label_token_ids
+from lit_listener.vlm.token_bytes import TokenBytes
+from tests.vlm.tiny import TASK, trained_tokenizer
+
+
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("blank") / "made" / "here"
+    write_blank(folder, TASK)
+    return folder
+
+
+def test_tags_straddle_tokens():
+    text = "<think>The second image is better.</think><answer>1</answer>"
+    tokens = trained_tokenizer().tokenize(text)
+    assert tokens[tokens.index(".</") :] == [".</", "think", "><", "answer", ">", "1", "</", "answer", ">"]
+    transcript = TASK.parse(TokenBytes(trained_tokenizer())(trained_tokenizer().encode(text)), truncated=False)
+    assert (transcript.outcome, transcript.answer) == (Outcome.OK, 1)
+    assert tokens[transcript.answer_token] == "1"
+
+
+def test_every_label_is_a_token():
+    spellings = label_token_ids(trained_tokenizer(), TASK.labels)
+    assert [trained_tokenizer().decode([ids[0]]) for ids in spellings] == ["0", "1"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_bytes_of_any_text_come_back(text):
+    # the tokenizer composes accents (NFC), as Qwen's does; nothing else is changed
+    ids = trained_tokenizer().encode(text, split_special_tokens=True)
+    normalized = trained_tokenizer().backend_tokenizer.normalizer.normalize_str(text)
+    assert b"".join(TokenBytes(trained_tokenizer())(ids)) == normalized.encode()
+    assert trained_tokenizer().decode(ids) == normalized
+
+
+def test_the_worlds_own_sentences_are_short_and_come_back():
+    pairs = ShapesPairs(sorted(RENDERERS), size=20, split="test", seed=3)
+    traces = ShapesTraces({"thorough": 1.0})
+    for index in range(20):
+        text = TASK.write(traces(ShownPair(pairs[index], "a", index)))
+        ids = trained_tokenizer().encode(text)
+        assert trained_tokenizer().decode(ids) == text
+        assert len(ids) < len(text) / 2  # most tokens are words: the vocabulary was learned from such sentences
+
+
+def test_special_tokens_have_ids_of_their_own():
+    tokenizer = trained_tokenizer()
+    ids = tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS))
+    assert len(set(ids)) == len(SPECIAL_TOKENS)
+    assert all(
+        tokenizer.encode(f"a{token}b")[1:-1] == [index] for token, index in zip(SPECIAL_TOKENS, ids, strict=True)
+    )
+    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
+    config = build_config(tokenizer)
+    named = {
+        "<|image_pad|>": config.image_token_id,
+        "<|video_pad|>": config.video_token_id,
+        "<|vision_start|>": config.vision_start_token_id,
+        "<|vision_end|>": config.vision_end_token_id,
+        "<|im_end|>": config.text_config.eos_token_id,
+        "<|endoftext|>": config.text_config.pad_token_id,
+    }
+    assert {token: tokenizer.convert_tokens_to_ids(token) for token in named} == named
+    assert config.text_config.vocab_size == len(tokenizer)
+
+
+def test_the_files_load_as_they_were_written(blank):
+    tokenizer, built = AutoTokenizer.from_pretrained(blank), trained_tokenizer()
+    assert tokenizer.get_vocab() == built.get_vocab()
+    text = "<think>Two crisp  blue circles…\n</think><|im_end|> 10"
+    assert tokenizer.encode(text) == built.encode(text)
+    messages = [
+        {"role": "system", "content": "Judge."},
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Nice?"}]},
+    ]
+    rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert rendered == (
+        "<|im_start|>system\nJudge.<|im_end|>\n<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Nice?"
+        "<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert tokenizer.all_special_ids == built.all_special_ids
+    assert AutoConfig.from_pretrained(blank).to_dict()["text_config"] == build_config(built).to_dict()["text_config"]
+    processor = AutoImageProcessor.from_pretrained(blank, backend="pil")
+    assert (processor.patch_size, processor.merge_size) == (14, 2)
+    ends = GenerationConfig.from_pretrained(blank).eos_token_id
+    assert built.convert_ids_to_tokens(ends) == ["<|im_end|>", "<|endoftext|>"]
+    assert json.loads((blank / "config.json").read_text())["architectures"] == ["Qwen2_5_VLForConditionalGeneration"]
+
+
+def test_building_twice_gives_the_same_files(blank, tmp_path):
+    write_blank(tmp_path / "again", TASK)
+    for file in blank.iterdir():
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes(), file.name
