@@ -29,7 +29,7 @@ def main(args: list[str] | None = None) -> int:
         return 0 if args else 2
     try:
         return _run(args[0], args[1:])
-    except (ValueError, OSError, ArithmeticError) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError) as error:
         if os.environ.get("LIT_LISTENER_DEBUG"):
             raise
         print(f"error: {error}\n(LIT_LISTENER_DEBUG=1 shows where)", file=sys.stderr)

@@ -11,16 +11,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jsonargparse
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning import LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from lit_listener.training.callbacks import ExportModel, InterruptCheckpoint, PredictionsFile, SampleTable
+from lit_listener.training.callbacks import (
+    ExportModel,
+    InterruptCheckpoint,
+    PredictionsFile,
+    RunCheckpoint,
+    SampleTable,
+)
 from lit_listener.training.data_module import PreferenceData
 from lit_listener.training.reasoner import Reasoner
 from lit_listener.training.terminal import StepProgressBar
 
 _OURS_INSTEAD = {
     "gradient_clip_val": "model.gradient_clip_norm",
+    "gradient_clip_algorithm": "model.gradient_clip_norm",
     "accumulate_grad_batches": "model.updates.micro_batch_prompts (GRPO) or data.batch_size",
 }
 
@@ -28,10 +38,16 @@ _OURS_INSTEAD = {
 class SaveRunConfig(SaveConfigCallback):
     """Writes ``config.yaml`` into the folder of a training run; an evaluation leaves the one it finds."""
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save for ``fit`` only."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Into the run's folder, whatever folder a logger writes to."""
+        path = Path(trainer.default_root_dir) / "config.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.parser.save(self.config, path, skip_none=False, overwrite=False, multifile=False)
 
 
 class ReasonerCLI(LightningCLI):
@@ -52,18 +68,21 @@ class ReasonerCLI(LightningCLI):
             help="log to Weights & Biases too, beside metrics.csv",
         )
         parser.add_lightning_class_args(SampleTable, "samples")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ExportModel, "export")
         parser.set_defaults({"checkpoint.save_last": True, "checkpoint.save_top_k": 0})
 
     def before_instantiate_classes(self) -> None:
-        """Give the run its folder and loggers; refuse Trainer options that our training has under other names."""
+        """Give the run its folder; refuse Trainer options that do not go with our training."""
         config = self.config[self.subcommand] if self.subcommand else self.config
-        for theirs, ours in _OURS_INSTEAD.items():
-            if config.trainer.get(theirs) not in (None, 1):
-                raise ValueError(f"--trainer.{theirs} does not apply to this training: use --{ours} instead")
+        _refuse_what_does_not_apply(config.trainer)
+        if config.trainer.enable_progress_bar is False:  # Lightning takes a bar beside it for a contradiction
+            kept = [
+                callback for callback in self.trainer_defaults["callbacks"] if not isinstance(callback, ProgressBar)
+            ]
+            self.trainer_defaults["callbacks"] = kept
         if not self.subcommand:  # built for looking at a run that exists
-            config.trainer.default_root_dir, config.trainer.logger = config.run_dir, False
+            config.trainer.default_root_dir = config.run_dir
             return
         folder = Path(config.run_dir or _new_folder(config.config, self.subcommand))
         if self.subcommand == "fit" and (folder / "config.yaml").exists():
@@ -71,8 +90,15 @@ class ReasonerCLI(LightningCLI):
         config.run_dir = str(folder)
         config.trainer.default_root_dir = str(folder)
         config.checkpoint.dirpath = str(folder / "checkpoints")
-        if config.trainer.logger in (None, True):
-            config.trainer.logger = _loggers(folder, self.subcommand, config.wandb)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add the run's loggers, which are no part of its config: another run from it must not write to this folder."""
+        config = self.config[self.subcommand] if self.subcommand else self.config
+        if self.subcommand != "fit":
+            kwargs["logger"] = False
+        elif config.trainer.logger in (None, True):
+            kwargs["logger"] = _loggers(config.run_dir, config.wandb)
+        return super().instantiate_trainer(**kwargs)
 
 
 def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> ReasonerCLI:
@@ -81,18 +107,40 @@ def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> Reasoner
     Args:
         args: the command line, or a whole config.
         run: run the subcommand; otherwise only build model, data and trainer from ``--config``.
+
+    Raises:
+        ValueError: options are out of range, or contradict each other.
     """
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     with _command_line(args if isinstance(args, list) else []):
-        return ReasonerCLI(
-            Reasoner,
-            PreferenceData,
-            subclass_mode_model=True,
-            save_config_callback=SaveRunConfig,
-            auto_configure_optimizers=False,
-            trainer_defaults={"callbacks": [StepProgressBar(), InterruptCheckpoint(), PredictionsFile()]},
-            args=args if isinstance(args, dict) else None,
-            run=run,
+        try:
+            return ReasonerCLI(
+                Reasoner,
+                PreferenceData,
+                subclass_mode_model=True,
+                save_config_callback=SaveRunConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                auto_configure_optimizers=False,
+                trainer_defaults={"callbacks": [StepProgressBar(), InterruptCheckpoint(), PredictionsFile()]},
+                args=args if isinstance(args, dict) else None,
+                run=run,
+            )
+        except MisconfigurationException as error:  # an error of use, as ours are
+            raise ValueError(str(error)) from error
+
+
+def _refuse_what_does_not_apply(trainer: Any) -> None:
+    for theirs, ours in _OURS_INSTEAD.items():
+        given = trainer.get(theirs)
+        if given is not None and (theirs, given) != ("accumulate_grad_batches", 1):
+            raise ValueError(f"--trainer.{theirs} does not apply to this training: use --{ours} instead")
+    if trainer.precision in ("16", 16, "16-mixed"):
+        raise ValueError(
+            f"--trainer.precision {trainer.precision}: gradients would be clipped while scaled: use bf16-mixed"
+        )
+    if trainer.enable_checkpointing is False:
+        raise ValueError(
+            "--trainer.enable_checkpointing: a run keeps its last checkpoint; to keep none, delete it after"
         )
 
 
@@ -107,20 +155,11 @@ def _command_line(args: list[str]) -> Iterator[None]:
         sys.argv = before
 
 
-def _loggers(folder: Path, command: str, wandb: str) -> list[dict[str, Any]]:
-    if command != "fit":
-        return []
-    csv = {
-        "class_path": "lightning.pytorch.loggers.CSVLogger",
-        "init_args": {"save_dir": str(folder), "name": "", "version": "", "flush_logs_every_n_steps": 10},
-    }
+def _loggers(folder: str, wandb: str) -> list[Logger]:
+    csv = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=10)
     if wandb == "off":
         return [csv]
-    online = {
-        "class_path": "lightning.pytorch.loggers.WandbLogger",
-        "init_args": {"save_dir": str(folder), "project": "lit_listener", "offline": wandb == "offline"},
-    }
-    return [csv, online]
+    return [csv, WandbLogger(save_dir=folder, project="lit_listener", offline=wandb == "offline")]
 
 
 def _new_folder(configs: list[Any] | None, command: str) -> str:

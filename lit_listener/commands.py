@@ -12,7 +12,6 @@ from lit_listener.data.records import PairSource
 from lit_listener.data.shapes import RENDERERS, ShapesPairs
 from lit_listener.data.sources.table import PairTable
 from lit_listener.evaluation.tables import before_after_table
-from lit_listener.training.progress import compare, judge_before_and_after, write_progress
 
 
 def progress(run_dir: Path, checkpoint: Path | None = None) -> None:
@@ -22,6 +21,9 @@ def progress(run_dir: Path, checkpoint: Path | None = None) -> None:
         run_dir: folder of a training run.
         checkpoint: the end; by default the run's last checkpoint.
     """
+    # its figures need an extra that no other command needs
+    from lit_listener.training.progress import compare, judge_before_and_after, write_progress  # noqa: PLC0415
+
     config = read_run_config(run_dir)
     cli = build_cli(config, run=False)
     before, after = judge_before_and_after(

@@ -7,6 +7,7 @@ Letters outside the Latin alphabet are drawn as boxes where the system has no fo
 
 import math
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -119,12 +120,12 @@ def _draw(cell: Image.Image, pair: PreferencePair, prompt: list[str], top: int) 
 
 
 def _wrapped(prompt: str) -> list[str]:
-    """The prompt in lines of a cell's width; the last ends in an ellipsis where there would be more."""
+    """The prompt in lines of a card's width; the last ends in an ellipsis where there would be more."""
     width = 2 * _SIDE + _GAP
     lines = [""]
-    for piece in _pieces(prompt, width):
+    for piece in _pieces(_printable(prompt), width):
         longer = f"{lines[-1]} {piece}".lstrip()
-        if _font(_TEXT).getlength(longer) <= width:
+        if _width(longer, _TEXT) <= width:
             lines[-1] = longer
         elif len(lines) < _PROMPT_LINES:
             lines.append(piece)
@@ -138,20 +139,35 @@ def _pieces(text: str, width: int) -> Iterator[str]:
     """The words of a text; those wider than a line (a URL, Chinese) in pieces that are not."""
     for word in text.split():
         rest = word
-        while _font(_TEXT).getlength(rest[:_LONGEST]) > width:
-            end = next(n for n in range(min(len(rest), _LONGEST), 0, -1) if _font(_TEXT).getlength(rest[:n]) <= width)
+        while rest:
+            end = _fitting(rest, width, _TEXT)
             yield rest[:end]
             rest = rest[end:]
-        yield rest
 
 
 def _cut(text: str, width: int, size: int) -> str:
-    """The text, its end replaced by an ellipsis where it is wider than ``width`` pixels."""
-    if _font(size).getlength(text) <= width:
+    """The text on one line, its end replaced by an ellipsis where it is wider than ``width`` pixels."""
+    text = _printable(text)
+    end = _fitting(text, width, size)
+    if end >= len(text):
         return text
-    while text and _font(size).getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
+    return f"{text[: _fitting(text, width - _width('…', size), size)].rstrip()}…"
+
+
+def _fitting(text: str, width: float, size: int) -> int:
+    """How many letters of a text, at least one, fit into ``width`` pixels."""
+    # Widths grow with every letter; measuring all of a very long text would take minutes.
+    lengths = [_width(text[: end + 1], size) for end in range(min(len(text), _LONGEST))]
+    return max(1, bisect_right(lengths, width))
+
+
+def _printable(text: str) -> str:
+    """The text with single spaces for white space, and a mark for each letter that no font can draw."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
+
+
+def _width(text: str, size: int) -> float:
+    return _font(size).getlength(text)
 
 
 @cache

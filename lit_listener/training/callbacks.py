@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from rich.console import Console
@@ -44,7 +44,7 @@ class SampleTable(Callback):
         """Go on counting."""
         self._rollouts = state["rollouts"]
 
-    @rank_zero_only  # type: ignore[untyped-decorator]
+    @rank_zero_only
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any, **kwargs: Any
     ) -> None:
@@ -98,25 +98,29 @@ class PredictionsFile(Callback):
     def __init__(self) -> None:
         self.predictions: list[Prediction] = []
 
-    def on_test_start(self, *args: Any) -> None:
+    def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Begin anew."""
         self.predictions = []
 
-    on_predict_start = on_test_start
-
     def on_test_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, *args: Any
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Keep a batch's predictions."""
         self.predictions.extend(outputs)
 
-    on_predict_batch_end = on_test_batch_end
-
-    @rank_zero_only  # type: ignore[untyped-decorator]
+    @rank_zero_only
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write the file, whole."""
         write_predictions(self.predictions, Path(trainer.default_root_dir) / "predictions.parquet")
 
+    on_predict_start = on_test_start
+    on_predict_batch_end = on_test_batch_end
     on_predict_end = on_test_end
 
 
@@ -132,15 +136,75 @@ class ExportModel(Callback):
         self.folder = folder
         self.dtype: DTypeName = dtype
 
-    @rank_zero_only  # type: ignore[untyped-decorator]
+    @rank_zero_only
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save once training has run to its end (an interrupted run keeps its checkpoint instead)."""
         if self.folder and isinstance(pl_module, Reasoner) and not trainer.interrupted:
             save_model(pl_module.policy, pl_module.reader, Path(trainer.default_root_dir) / self.folder, self.dtype)
 
 
+class RunCheckpoint(ModelCheckpoint):
+    """Lightning's checkpoints, of which ``last.ckpt`` is always the end of training.
+
+    Lightning writes ``last.ckpt`` after a validation and not again at the end, so that the steps after the last
+    validation would be lost. ``every_n_train_steps`` counts optimizer steps; where a batch makes several, the
+    checkpoint is that of the batch in which a multiple of it was reached.
+    """
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Count from where training begins, or goes on."""
+        super().on_train_start(trainer, pl_module)
+        self._steps_before = trainer.global_step
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Save when it is time."""
+        if pl_module.automatic_optimization:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+            return
+        every = self._every_n_train_steps
+        due = every > 0 and trainer.global_step // every > self._steps_before // every
+        self._steps_before = trainer.global_step
+        if due and not self._should_skip_saving_checkpoint(trainer):
+            measured = self._monitor_candidates(trainer)
+            self._save_topk_checkpoint(trainer, measured)
+            self._save_last_checkpoint(trainer, measured)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save the end, unless that was done already."""
+        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
 class InterruptCheckpoint(Callback):
-    """Saves ``checkpoints/interrupted.ckpt`` of the run's folder when training is broken off, by Ctrl-C or an error."""
+    """Saves ``checkpoints/interrupted.ckpt`` of the run's folder when training is broken off, by Ctrl-C or an error.
+
+    What Lightning's ``save_on_exception`` saves is a loader that has already moved past the batch that was broken off:
+    going on from it, that batch would never be seen. Here it is seen again (but for the first one of a later epoch).
+    """
+
+    def __init__(self) -> None:
+        self._batches = -1
+        self._loader_states: list[dict[str, Any]] = []
+        self._breaking_off = False
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Note where the loader begins, or goes on."""
+        self._note(trainer)
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
+        """Note where the loader is after a finished batch."""
+        self._note(trainer)
+
+    def _note(self, trainer: lightning.Trainer) -> None:
+        self._batches = _processed(trainer)
+        self._loader_states = trainer.fit_loop.on_save_checkpoint().get("combined_loader", [])
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
@@ -149,8 +213,24 @@ class InterruptCheckpoint(Callback):
         if trainer.state.fn != "fit" or trainer.global_step == 0:
             return
         path = Path(trainer.default_root_dir) / "checkpoints" / "interrupted.ckpt"
-        trainer.save_checkpoint(path)
+        self._breaking_off = True
+        trainer.save_checkpoint(path, weights_only=False)
         rank_zero_info(f"Stopped after {trainer.global_step} optimizer steps; go on with --ckpt_path {path}")
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Turn the loader back to the last finished batch, if one was broken off within this epoch."""
+        if not self._breaking_off or _processed(trainer) != self._batches:
+            return
+        if trainer.fit_loop.epoch_loop.batch_progress.current.completed > 0:
+            checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] = self._loader_states
+
+
+def _processed(trainer: lightning.Trainer) -> int:
+    """Batches trained on, of all epochs."""
+    progress: Any = trainer.fit_loop.epoch_loop.batch_progress.total
+    return int(progress.processed)
 
 
 def _sample_table(rows: list[list[Any]]) -> Table:

@@ -76,7 +76,7 @@ class PreferenceData(lightning.LightningDataModule):
         batch_size: int,
         *,
         shuffle: bool = False,
-        collate: Callable[[list[ShownPair]], list[Any]] = None,  # type: ignore[assignment]
+        collate: Callable[[list[ShownPair]], list[Any]] | None = None,
     ) -> StatefulDataLoader:
         return StatefulDataLoader(
             ShownPairs(pairs),

@@ -12,8 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import ShownPair
-from lit_listener.objective import group_advantages, listener_reward, loss_denominator, policy_loss, shaped_reward
+from lit_listener.data.records import Demonstration, ShownPair
+from lit_listener.objective import (
+    PolicyLoss,
+    group_advantages,
+    listener_reward,
+    loss_denominator,
+    policy_loss,
+    shaped_reward,
+)
 from lit_listener.objective.advantages import AdvantageScale
 from lit_listener.objective.policy_loss import ImportanceLevel, LossNormalizer
 from lit_listener.tasks import Transcript
@@ -132,6 +139,7 @@ class ListenerGRPO(Reasoner):
     def training_step(self, batch: Sequence[ShownPair], batch_idx: int) -> None:
         """One rollout of P prompts x G completions, and the updates on it."""
         times = StepTimes(perf_counter())
+        self._check(batch)
         asked = self.ask(batch, [(pair.epoch, pair.index) for pair in batch])
         completions = self.roll_out(asked, self.group_size)
         transcripts = self.read(completions)
@@ -156,10 +164,7 @@ class ListenerGRPO(Reasoner):
     def reward(self, asked: Asked, transcripts: Sequence[Transcript], heard: Heard) -> Rewards:
         """Eq. 5 for every completion."""
         labels = [pair.label for pair in asked.shown for _ in range(self.group_size)]
-        for pair in asked.shown:
-            if pair.label is None:
-                raise ValueError(f"pair {pair.pair.pair_id} is a tie: it has no right image; drop ties from data.train")
-        known = [label for label in labels if label is not None]
+        known = [label for label in labels if label is not None]  # ties were refused
         format_N = torch.tensor(self.task.format_reward(transcripts))
         accuracy_N = torch.tensor(self.task.accuracy_reward(transcripts, known))
         p_correct_N = heard.p_correct_N(torch.tensor(known))
@@ -188,54 +193,85 @@ class ListenerGRPO(Reasoner):
         old_NT = None if self.updates.on_policy else self._log_probs(asked, completions)
         totals = UpdateTotals()
         for _ in range(self.updates.epochs):
-            for step in _slices(len(asked.shown), -(-len(asked.shown) // self.updates.minibatches)):
+            for step in _shares(len(asked.shown), self.updates.minibatches):
                 optimizer.zero_grad()
-                rows = self._rows(step)
                 denominator = loss_denominator(
-                    completions.mask_NT[rows], self.objective.normalizer, self.sampling.max_new_tokens
+                    completions.mask_NT[self._rows(step)], self.objective.normalizer, self.sampling.max_new_tokens
                 )
-                for micro in _slices(step.stop, self.updates.micro_batch_prompts or step.stop - step.start, step.start):
-                    rows = self._rows(micro)
-                    part, answers = asked.select(micro), completions.select(rows)
-                    features_MD = part.features_MD if self._vision_frozen else self.policy.image_features(part.prompts)
-                    scores = self.policy.score(
-                        pack(part.prompts, answers), features_MD, temperature=self.sampling.temperature
-                    )
-                    result = policy_loss(
-                        scores.log_probs_NT,
-                        scores.log_probs_NT.detach() if old_NT is None else old_NT[rows],
-                        reference_NT[rows],
-                        advantages_N[rows],
-                        answers.mask_NT,
-                        clip_low=self.objective.clip_low,
-                        clip_high=self.objective.clip_high,
-                        kl_weight=self.objective.kl_weight,
-                        normalizer=self.objective.normalizer,
-                        importance=self.objective.importance,
-                        denominator=denominator,
+                for micro in _slices(step, self.updates.micro_batch_prompts):
+                    result, entropy = self._loss(
+                        asked.select(micro),
+                        completions.select(self._rows(micro)),
+                        None if old_NT is None else old_NT[self._rows(micro)],
+                        reference_NT[self._rows(micro)],
+                        advantages_N[self._rows(micro)],
+                        denominator,
                     )
                     self.manual_backward(result.loss)
-                    totals.add(result, scores.entropy_NT.detach()[answers.mask_NT].mean())
-                norm = torch.nn.utils.clip_grad_norm_(self._trained_parameters(), self.gradient_clip_norm)
-                totals.add_step(norm)
+                    totals.add(result, entropy)
+                totals.add_step(self.clip_to_norm())
                 optimizer.step()
                 scheduler.step()
+        self.policy.eval()
         return totals
+
+    def _loss(
+        self,
+        asked: Asked,
+        completions: Completions,
+        old_NT: Tensor | None,
+        reference_NT: Tensor,
+        advantages_N: Tensor,
+        denominator: Tensor,
+    ) -> tuple[PolicyLoss, Tensor]:
+        """Eq. 2 on some of the completions, and their mean entropy; other rows' padding is cut off."""
+        longest = completions.ids_NT.shape[1]
+        scores = self.policy.score(
+            pack(asked.prompts, completions),
+            asked.features_MD if self._vision_frozen else self.policy.image_features(asked.prompts),
+            temperature=self.sampling.temperature,
+        )
+        result = policy_loss(
+            scores.log_probs_NT,
+            scores.log_probs_NT.detach() if old_NT is None else old_NT[:, :longest],
+            reference_NT[:, :longest],
+            advantages_N,
+            completions.mask_NT,
+            clip_low=self.objective.clip_low,
+            clip_high=self.objective.clip_high,
+            kl_weight=self.objective.kl_weight,
+            normalizer=self.objective.normalizer,
+            importance=self.objective.importance,
+            denominator=denominator,
+        )
+        return result, scores.entropy_NT.detach()[completions.mask_NT].mean()
 
     @torch.no_grad()
     def _log_probs(self, asked: Asked, completions: Completions) -> Tensor:
         """The sampling policy's log-probs, in the same passes as the updates will make them."""
-        size = self.updates.micro_batch_prompts or len(asked.shown)
-        return torch.cat(
-            [
-                self.policy.score(
-                    pack(asked.select(micro).prompts, completions.select(self._rows(micro))),
-                    asked.select(micro).features_MD,
-                    temperature=self.sampling.temperature,
+        old_NT = torch.zeros(completions.ids_NT.shape, device=self.device)
+        for step in _shares(len(asked.shown), self.updates.minibatches):
+            for micro in _slices(step, self.updates.micro_batch_prompts):
+                part, answers = asked.select(micro), completions.select(self._rows(micro))
+                old_NT[self._rows(micro), : answers.ids_NT.shape[1]] = self.policy.score(
+                    pack(part.prompts, answers), part.features_MD, temperature=self.sampling.temperature
                 ).log_probs_NT
-                for micro in _slices(len(asked.shown), size)
-            ]
-        )
+        return old_NT
+
+    def _check(self, batch: Sequence[ShownPair]) -> None:
+        """Refuse what GRPO cannot learn from, before any time is spent on it."""
+        if len(batch) < self.updates.minibatches:
+            raise ValueError(
+                f"model.updates.minibatches: {self.updates.minibatches} optimizer steps an epoch need as many prompts, "
+                f"got a batch of {len(batch)}; lower it, or raise data.batch_size"
+            )
+        for pair in batch:
+            if isinstance(pair, Demonstration):
+                raise ValueError(  # noqa: TRY004  # an option is wrong, not an argument's type
+                    "data.traces: GRPO learns from its own thoughts, not from given ones; remove it"
+                )
+            if pair.label is None:
+                raise ValueError(f"pair {pair.pair.pair_id} is a tie: it has no right image; drop ties from data.train")
 
     def _rows(self, prompts: slice) -> slice:
         """The completions of some prompts."""
@@ -245,9 +281,13 @@ class ListenerGRPO(Reasoner):
     def _vision_frozen(self) -> bool:
         return not self.policy_spec.train_vision
 
-    def _trained_parameters(self) -> list[Tensor]:
-        return [p for p in self.policy.parameters() if p.requires_grad]
+
+def _shares(count: int, parts: int) -> Iterator[slice]:
+    """0 … count - 1 dealt out among ``parts`` slices whose sizes differ by one at most."""
+    return (slice(count * part // parts, count * (part + 1) // parts) for part in range(parts))
 
 
-def _slices(stop: int, size: int, start: int = 0) -> Iterator[slice]:
-    return (slice(at, min(at + size, stop)) for at in range(start, stop, size))
+def _slices(whole: slice, size: int | None) -> Iterator[slice]:
+    """A slice cut into slices of ``size``, the last one shorter where it does not divide; None does not cut."""
+    size = size or whole.stop - whole.start
+    return (slice(at, min(at + size, whole.stop)) for at in range(whole.start, whole.stop, size))

@@ -27,7 +27,10 @@ def judge_before_and_after(
         ValueError: the run's config names no test source.
     """
     if not checkpoint.is_file():
-        raise FileNotFoundError(f"no checkpoint at {checkpoint}: has the run ended? Its folder must hold one")
+        raise FileNotFoundError(
+            f"no checkpoint at {checkpoint}: the run has not ended; of one that was broken off, name "
+            "checkpoints/interrupted.ckpt with --checkpoint"
+        )
     if not data.test:
         raise ValueError("data.test: the run's config names no pairs to test on")
     return _test(model, data, trainer, None), _test(model, data, trainer, checkpoint)
@@ -64,5 +67,5 @@ def write_progress(
 
 def _test(model: Reasoner, data: PreferenceData, trainer: Trainer, checkpoint: Path | None) -> list[Prediction]:
     collector = next(c for c in trainer.callbacks if isinstance(c, PredictionsFile))  # type: ignore[attr-defined]
-    trainer.test(model, data, ckpt_path=checkpoint, verbose=False, weights_only=False)
+    trainer.test(model, data, ckpt_path=checkpoint, verbose=False, weights_only=True)
     return collector.predictions

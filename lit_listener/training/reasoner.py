@@ -4,6 +4,7 @@ Training differs between subclasses; judging pairs does not: sample a thought an
 own soft score off the sampling itself, and the listener's off one pass of the reference.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,13 +12,13 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.cli import OptimizerCallable
-from torch import Tensor, nn
-from transformers import get_scheduler
+from torch import Tensor
 
 from lit_listener.data.records import ShownPair
 from lit_listener.evaluation.metrics import JudgementMetrics, Prediction
 from lit_listener.objective import preference_probability
 from lit_listener.tasks import PairwisePreference, Task, Transcript
+from lit_listener.training.schedule import Schedule
 from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import PromptBatch, label_token_ids
@@ -26,19 +27,6 @@ from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
 from lit_listener.vlm.packing import pack
 from lit_listener.vlm.rollout import Sampling, rollout
 from lit_listener.vlm.streams import ItemKey
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The learning rate over optimizer steps, by a named schedule of transformers.
-
-    Args:
-        name: constant_with_warmup, linear, cosine, or another name that transformers.get_scheduler knows.
-        warmup_steps: optimizer steps over which the rate rises from 0.
-    """
-
-    name: str = "constant_with_warmup"
-    warmup_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,11 +75,11 @@ class Reasoner(lightning.LightningModule):
         reference: ReferenceName = "base",
         listener: Listener | None = None,
         optimizer: OptimizerCallable = torch.optim.AdamW,
-        schedule: Schedule = Schedule(),  # frozen
+        schedule: Schedule = Schedule(),  # noqa: B008  # frozen
         gradient_clip_norm: float = 1.0,
     ) -> None:
         super().__init__()
-        if gradient_clip_norm <= 0:
+        if not gradient_clip_norm > 0:
             raise ValueError(f"model.gradient_clip_norm: expected a value above 0, got {gradient_clip_norm}")
         self.policy_spec = policy
         self.task: Task = task or PairwisePreference()
@@ -103,7 +91,7 @@ class Reasoner(lightning.LightningModule):
         self.gradient_clip_norm = gradient_clip_norm
         self.strict_loading = False  # checkpoints hold trainable weights only
         self.models: Models | None = None
-        self.metrics = nn.ModuleDict()
+        self.metrics: dict[str, JudgementMetrics] = {}
 
     # ---- set-up -------------------------------------------------------------------------------------------------
 
@@ -124,16 +112,20 @@ class Reasoner(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer over what trains, and its schedule, stepped once an optimizer step."""
-        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
-        batches = int(self.trainer.estimated_stepping_batches)
-        limited = self.trainer.max_steps > 0  # counted in optimizer steps already
-        scheduler = get_scheduler(
-            self.schedule.name,
-            optimizer,
-            num_warmup_steps=self.schedule.warmup_steps,
-            num_training_steps=batches if limited else batches * self.optimizer_steps_per_batch,
-        )
+        optimizer = self.make_optimizer(self._trained_parameters())
+        scheduler = self.schedule.of(optimizer, self._total_optimizer_steps())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _total_optimizer_steps(self) -> int | None:
+        """Optimizer steps of the whole run; None where it has no end in sight.
+
+        Lightning's estimate is the smaller of ``max_steps``, which counts optimizer steps, and the number of batches.
+        """
+        estimate = self.trainer.estimated_stepping_batches
+        if math.isinf(estimate):
+            return None
+        steps = int(estimate) * self.optimizer_steps_per_batch
+        return min(steps, self.trainer.max_steps) if self.trainer.max_steps > 0 else steps
 
     @property
     def optimizer_steps_per_batch(self) -> int:
@@ -144,6 +136,39 @@ class Reasoner(lightning.LightningModule):
         """Keep trainable weights only: the frozen rest is loaded from where it came."""
         kept = set(self.trainable)
         checkpoint["state_dict"] = {name: w for name, w in checkpoint["state_dict"].items() if name in kept}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of another model: loading is not strict, and would leave out what does not fit.
+
+        Raises:
+            ValueError: the checkpoint does not hold exactly the weights that this model trains.
+        """
+        if self.models is None:
+            return
+        found = set(checkpoint["state_dict"])
+        for what, names in (("lacks", set(self.trainable) - found), ("has also", found - set(self.trainable))):
+            if names:
+                raise ValueError(
+                    f"the checkpoint holds other weights than this model trains: it {what} {len(names)} of them, for "
+                    f"instance {min(names)}; load it with the config of its own run"
+                )
+
+    def clip_to_norm(self) -> Tensor:
+        """Scale the gradient down to ``gradient_clip_norm``. Returns its norm before that.
+
+        Raises:
+            FloatingPointError: the gradient is not finite; the optimizer step must not be taken.
+        """
+        norm = torch.nn.utils.clip_grad_norm_(self._trained_parameters(), self.gradient_clip_norm)
+        if not math.isfinite(norm):
+            raise FloatingPointError(
+                f"the gradient's norm is {float(norm)}: nothing was updated; lower the learning rate, or look at the "
+                "last samples for what went wrong"
+            )
+        return norm
+
+    def _trained_parameters(self) -> list[Tensor]:
+        return [p for p in self.parameters() if p.requires_grad]
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Leave records as they are: what is encoded from them is moved by ``ask``."""
@@ -219,8 +244,8 @@ class Reasoner(lightning.LightningModule):
         reference = self.reference_scores(asked, completions, transcripts)
         heard = self.hear(asked, completions, transcripts, reference)
         return [
-            replace(self._prediction(shown[n], completions, transcripts[n], heard, n), source=source)
-            for n in range(len(transcripts))
+            replace(self._prediction(shown[n], completions, transcript, heard, n), source=source)
+            for n, transcript in enumerate(transcripts)
         ]
 
     # ---- validation, test, predict -------------------------------------------------------------------------------
@@ -243,7 +268,9 @@ class Reasoner(lightning.LightningModule):
             infix = "" if place == 0 else f"{name}/"
             self.log_dict({f"val/{infix}{key}": means[key] for key in kept}, rank_zero_only=False)
 
-    def test_step(self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0) -> list[Prediction]:
+    def test_step(  # type: ignore[override]  # callbacks are given what is returned, whatever it is
+        self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0
+    ) -> list[Prediction]:
         """Judge a batch; the predictions are gathered and written by a callback."""
         return self.judge(batch, self._source_names("test")[dataloader_idx])
 

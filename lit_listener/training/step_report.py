@@ -1,6 +1,5 @@
 """What a GRPO step tells of itself: the records it fills, and the metrics made of them."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -72,16 +71,7 @@ class UpdateTotals:
         self.tokens += tokens
 
     def add_step(self, grad_norm: Tensor) -> None:
-        """Count an optimizer step in.
-
-        Raises:
-            FloatingPointError: the gradient is not finite; the step must not be taken.
-        """
-        if not math.isfinite(float(grad_norm)):
-            raise FloatingPointError(
-                f"the gradient's norm is {float(grad_norm)}: nothing was updated; lower the learning rate, or look at "
-                "the last samples for what went wrong"
-            )
+        """Count an optimizer step in."""
         self.grad_norms.append(float(grad_norm))
 
     def metrics(self) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """What a run shows in the terminal: a progress bar, and nothing that a user cannot act on."""
 
 import logging
+import math
 import warnings
 from typing import Any
 
@@ -18,16 +19,33 @@ _NO_CONCERN_OF_USERS = (
 
 
 class StepProgressBar(RichProgressBar):
-    """Lightning's rich progress bar with short numbers and without a version number."""
+    """Lightning's rich progress bar with short numbers, without a version number, and ending where training will."""
 
     def __init__(self) -> None:
         super().__init__(theme=RichProgressBarTheme(metrics_format=".3f"))
 
     def get_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The logged metrics alone."""
-        metrics = super().get_metrics(*args, **kwargs)
+        metrics: dict[str, Any] = super().get_metrics(*args, **kwargs)
         metrics.pop("v_num", None)
-        return metrics  # type: ignore[no-any-return]
+        return metrics
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """Batches of this epoch, or fewer where ``max_steps`` ends training within it."""
+        in_epoch: int | float = super().total_train_batches
+        if self.trainer.max_steps < 0:
+            return in_epoch
+        left = self.trainer.max_steps - self.trainer.global_step
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        steps_per_batch: int = getattr(self.trainer.lightning_module, "optimizer_steps_per_batch", 1)
+        return min(in_epoch, done + math.ceil(left / steps_per_batch))
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Tell epochs where they are counted; where steps are, Lightning would write "Epoch 0/-2"."""
+        if self.trainer.max_epochs in (None, -1):
+            return "Training".ljust(len(self.validation_description))
+        return super()._get_train_description(current_epoch)
 
 
 def quiet_libraries() -> None:

@@ -6,6 +6,7 @@ plain text that straddles tokens. The vocabulary is learned from the world's own
 """
 
 import itertools
+import sys
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,3 +158,10 @@ def _sentences(task: PairwisePreference) -> Iterator[str]:
             yield from (part["text"] for part in message["content"] if part["type"] == "text")
         yield "assistant\n"
         yield task.write(traces(shown))
+
+
+if __name__ == "__main__":  # python -m lit_listener.vlm.blueprint FOLDER CONFIG
+    import yaml
+
+    task_arguments = yaml.safe_load(Path(sys.argv[2]).read_text())["model"]["init_args"]["task"]["init_args"]
+    write_blank(Path(sys.argv[1]), PairwisePreference(**task_arguments))

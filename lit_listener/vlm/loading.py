@@ -204,8 +204,7 @@ def _load_with_adapter(spec: PolicySpec, reference: ReferenceName) -> Models:
     if spec.train_vision:
         raise ValueError("policy.train_vision: adapters go on the language model only; set it to false or drop lora")
     assert spec.lora is not None
-    base, reader = load_backbone(spec.base, spec)
-    _freeze(base)
+    base, reader = load_backbone(spec.base, spec)  # peft freezes it
     frozen_adapter = None
     if spec.start is None:
         with torch.random.fork_rng():
@@ -222,9 +221,6 @@ def _load_with_adapter(spec: PolicySpec, reference: ReferenceName) -> Models:
         if reference == "start":
             frozen_adapter = "reference"
             adapted.load_adapter(spec.start, adapter_name=frozen_adapter, is_trainable=False)
-            adapted.set_adapter("default")
-            for name, parameter in adapted.named_parameters():
-                parameter.requires_grad_(".default." in name)
         _check_reach(adapted, spec.start)
     _no_dropout(adapted)
     switch = AdapterSwitch(adapted, frozen_adapter)

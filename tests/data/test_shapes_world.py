@@ -2,7 +2,7 @@ import colorsys
 import math
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import pytest
@@ -140,9 +140,8 @@ def test_prompts_renderers_and_sides_are_balanced(many):
 
 def test_agreement_has_every_level(many):
     shares = [max(pair.share_a, 1 - pair.share_a) for pair in many]
-    assert all(
-        sum(low <= share <= high for share in shares) > 20 for low, high in pairwise((0.5, 0.6, 0.7, 0.8, 0.9, 1))
-    )
+    counts, _ = np.histogram(shares, bins=(0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
+    assert min(counts) > 20
 
 
 @pytest.mark.parametrize(
@@ -150,7 +149,7 @@ def test_agreement_has_every_level(many):
     [
         (
             {"renderers": ["flat", "oil"]},
-            r"expected one or more of \['flat', 'night', 'paper'\], got \['flat', 'oil'\]",
+            r"one or more of \['flat', 'night', 'paper'\], got \['flat', 'oil'\]",
         ),
         ({"renderers": []}, r"renderers: expected one or more of .*, got \[\]"),
         ({"size": 0}, "size: a data set needs at least 1 pair, got size=0"),

@@ -115,11 +115,13 @@ def test_a_reference_pass_restores_the_policy_exactly(tiny_folder, trained, refe
     models = load(spec(tiny_folder, trained[0]), reference)
     train(models, seed=1)
     models.policy.train()
+    next(p for p in models.policy.parameters() if p.requires_grad).requires_grad_(False)  # somebody's own choice
     names, weights = trainable(models), {name: p.clone() for name, p in models.policy.named_parameters()}
     with torch.no_grad():
         before = log_probs(models.policy, models.reader)
     with contextlib.suppress(RuntimeError), models.reference.active() as backbone:
         assert not backbone.training
+        assert not log_probs(backbone, models.reader).requires_grad
         if fails:
             raise RuntimeError("the listener fell silent")
     assert trainable(models) == names

@@ -30,13 +30,15 @@ def read_columns(path: Path, columns: list[str]) -> datasets.Dataset:
         raise ValueError(f"{path}: expected a table that ends in one of {', '.join(_READERS)}")
     try:
         return read(path, columns)
-    except (pa.ArrowException, datasets.exceptions.DatasetsError, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, datasets.exceptions.DatasetsError, OSError, UnicodeError) as error:
         reason = error.__cause__ or error  # datasets' own errors only say that there was one
         raise ValueError(f"{path}: cannot be read as {path.suffix.lower()}: {reason}") from error
 
 
 def _read_parquet(path: Path, columns: list[str]) -> datasets.Dataset:
     _check_columns(path, columns, pa.parquet.read_schema(path).names)
+    if pa.parquet.read_metadata(path).num_rows == 0:  # which datasets takes for a broken file
+        return datasets.Dataset.from_dict({column: [] for column in columns})
     rows = datasets.Dataset.from_parquet(str(path), columns=columns)
     for column, feature in rows.features.items():
         if isinstance(feature, datasets.Image):  # we decode ourselves, and say which row was broken

@@ -1,0 +1,120 @@
+import json
+import warnings
+
+import jsonargparse
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from PIL import Image
+
+from lit_listener.data.shapes import ShapesPairs
+from lit_listener.data.sources import PairTable
+from lit_listener.training.data_module import PreferenceData
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_table_of_ones_own_goes_through_the_data_module(tmp_path, workers):
+    for name, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
+        Image.new("RGB", (8, 8), colour).save(tmp_path / f"{name}.png")
+    lines = [
+        {"prompt": f"prompt {row}", "image_a": "red.png", "image_b": "blue.png", "up": row % 5, "down": 2}
+        for row in range(15)
+    ]
+    path = tmp_path / "votes.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    parser = jsonargparse.ArgumentParser()
+    parser.add_subclass_arguments(PairTable, "train")  # as a config names it
+    table = {"class_path": "lit_listener.data.sources.PairTable"}
+    table["init_args"] = {"path": str(path), "votes_a": "up", "votes_b": "down"}
+    train = parser.instantiate(parser.parse_object({"train": table})).train
+    data = PreferenceData(train=train, batch_size=4, num_workers=workers, seed=1)
+    shown = [pair for batch in data.train_dataloader() for pair in batch]
+    assert len(train) == len(shown) == 12  # three of fifteen rows are ties
+    assert sum(pair.label for pair in shown) == 6
+    assert len({pair.pair.prompt_id for pair in shown}) == 12
+    for pair in shown:
+        # Red is A, and wins with 3 or 4 votes against 2.
+        red_won = pair.pair.votes >= 5
+        assert pair.images[pair.label].getpixel((0, 0)) == ((255, 0, 0) if red_won else (0, 0, 255))
+
+
+class Seen(lightning.LightningModule):
+    """Writes down which pairs come in which step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.trained, self.validated = [], []
+
+    def training_step(self, batch, batch_idx):
+        self.trained.append([(pair.epoch, pair.index, pair.label) for pair in batch])
+        return self.weight.sum()
+
+    def validation_step(self, batch, batch_idx):
+        self.validated.append([(pair.index, pair.label) for pair in batch])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+    def transfer_batch_to_device(self, batch, device, dataloader_idx):
+        return batch
+
+
+class SaveAt(Callback):
+    """Saves after some step: when its batch ends, or when its epoch does."""
+
+    def __init__(self, folder, step: int) -> None:
+        self.folder, self.step = folder, step
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.folder / "batch.ckpt")
+
+    def on_train_epoch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.folder / "epoch.ckpt")
+
+
+def run(size: int, workers: int, *callbacks: Callback, checkpoint=None) -> Seen:
+    data = PreferenceData(
+        train=ShapesPairs(["flat"], size),
+        validation={"held_in": ShapesPairs(["flat"], 7, split="validation")},
+        batch_size=4,
+        eval_batch_size=2,
+        num_workers=workers,
+    )
+    module = Seen()
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = lightning.Trainer(
+        accelerator="cpu", max_steps=8, max_epochs=-1, callbacks=list(callbacks), enable_model_summary=False, **quiet
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about workers, and how few they are
+        trainer.fit(module, data, ckpt_path=checkpoint)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("size", "workers", "step", "saved"),
+    # 12 pairs are three whole batches, of 14 two are left over; the epoch ends at step 3.
+    [
+        (12, 0, 2, "batch"),
+        (12, 0, 3, "batch"),
+        (12, 0, 3, "epoch"),
+        (14, 0, 3, "epoch"),
+        (14, 2, 2, "batch"),
+        (12, 2, 3, "epoch"),
+    ],
+)
+def test_training_goes_on_with_exactly_the_batches_that_were_left(tmp_path, size, workers, step, saved):
+    whole = run(size, workers, SaveAt(tmp_path, step))
+    assert [batch[0][0] for batch in whole.trained] == [0, 0, 0, 1, 1, 1, 2, 2]
+    resumed = run(size, workers, checkpoint=tmp_path / f"{saved}.ckpt")
+    assert resumed.trained == whole.trained[step:]
+
+
+def test_the_sanity_check_leaves_validation_as_it_is():
+    seen = run(12, 0)
+    whole = [[index for index, _ in batch] for batch in seen.validated[2:]]
+    assert whole == 2 * [[0, 1], [2, 3], [4, 5], [6]]  # after two batches of sanity check, one pass an epoch
