@@ -127,6 +127,10 @@ def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> Reasoner
             )
         except MisconfigurationException as error:  # an error of use, as ours are
             raise ValueError(str(error)) from error
+        except RuntimeError as error:  # Lightning's teardown stumbles over a loader that could not be set up
+            if isinstance(error.__context__, ValueError):
+                raise error.__context__ from None
+            raise
 
 
 def _refuse_what_does_not_apply(trainer: Any) -> None:

@@ -74,8 +74,8 @@ def describe(pairs: Pairs, limit: int | None = None) -> PairStatistics:
 
 
 def _bin(share_a: float) -> int:
-    """Index of the agreement's bin; rounded, for 1 - 0.4 is a little less than 0.6 to a computer."""
-    percent = round(100 * max(share_a, 1.0 - share_a), 6)
+    """Index of the agreement's bin; rounded, for 0.7 read from a 32-bit column is 0.69999999."""
+    percent = round(100 * max(share_a, 1.0 - share_a), 4)
     return min(int((percent - 50) // 10), len(BINS) - 1)
 
 

@@ -1,8 +1,7 @@
 """A contact sheet: pairs of a data set on one page, to look at before training.
 
 A cell shows a prompt, its two images with the generators that made them, and how the votes were split; the preferred
-image is framed.
-Letters outside the Latin alphabet are drawn as boxes where the system has no font that knows them.
+image is framed. Letters that no font of the system knows are drawn as boxes.
 """
 
 import math
@@ -108,7 +107,7 @@ def _draw(cell: Image.Image, pair: PreferencePair, prompt: list[str], top: int) 
         frame = _FRAME if preferred else 1  # a thin line shows where a white picture ends
         box = (x - frame, y - frame, x + image.width + frame - 1, y + image.height + frame - 1)
         pen.rectangle(box, outline=_WINNER if preferred else _BORDER, width=frame)
-        name = _cut(f"{side.upper()}  {generator}".rstrip(), _SIDE, _SMALL)
+        name = _cut(f"{side.upper()}: {generator}" if generator else side.upper(), _SIDE, _SMALL)
         pen.text((left, below), name, fill=_WINNER if preferred else _FAINT, font=_font(_SMALL))
     bar, end = below + _LINE + 4, cell.width - _GAP
     split = _GAP + round(pair.share_a * (end - _GAP))

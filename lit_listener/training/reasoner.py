@@ -95,6 +95,12 @@ class Reasoner(lightning.LightningModule):
 
     # ---- set-up -------------------------------------------------------------------------------------------------
 
+    def setup(self, stage: str) -> None:
+        """Refuse to judge without pairs, which Lightning would do in silence."""
+        source = {"validate": "validation", "test": "test", "predict": "test"}.get(stage)
+        if source is not None and not self._source_names(source):
+            raise ValueError(f"data.{source}: no pairs to {stage} with; name a source of pairs")
+
     def configure_model(self) -> None:
         """Load policy, reference and listener, once."""
         if self.models is not None:

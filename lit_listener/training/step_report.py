@@ -64,7 +64,7 @@ class UpdateTotals:
     def add(self, result: PolicyLoss, entropy: Tensor) -> None:
         """Count a micro-batch in; token means are weighted by tokens."""
         tokens = float(result.tokens)
-        self.loss += float(result.loss)
+        self.loss += float(result.loss.detach())
         self.kl += float(result.kl) * tokens
         self.clipped += float(result.clip_share) * tokens
         self.entropy += float(entropy) * tokens

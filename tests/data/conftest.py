@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -22,3 +23,13 @@ def make_pair() -> Callable[..., PreferencePair]:
         return PreferencePair(share_a=share_a, **(defaults | fields))
 
     return make
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two pictures; the tables that tests write lie in it, and so does the cache of what is read."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (6, 4), "red").save(tmp_path / "pictures" / "red.png")
+    Image.new("RGB", (4, 4), "blue").save(tmp_path / "pictures" / "blue.png")
+    return tmp_path

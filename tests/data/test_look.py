@@ -1,6 +1,7 @@
 import re
 from io import StringIO
 
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -54,6 +55,11 @@ def test_counts_by_hand(make_pair):
 def test_bins_hold_their_lower_bounds(make_pair, votes_a, votes, index):
     agreement = describe([make_pair(votes_a / votes)]).agreement
     assert agreement == tuple(int(place == index) for place in range(len(BINS)))
+
+
+@pytest.mark.parametrize("share_a", [0.7, 0.3])
+def test_bins_of_32_bit_shares(make_pair, share_a):
+    assert describe([make_pair(float(np.float32(share_a)))]).agreement == (0, 0, 1, 0, 0)
 
 
 def test_a_part_is_spread_over_the_whole(make_pair):

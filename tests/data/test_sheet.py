@@ -71,7 +71,7 @@ def test_the_bar_is_split_as_the_votes(make_pair, tmp_path):
         page = read(tmp_path / "sheet.png")
         below = page[box(page, RED)[1] + 10 :]
         lengths.append((below == GREEN).all(-1).sum(1).max())
-    assert lengths[0] / lengths[1] == pytest.approx(0.8, abs=0.01)
+    assert lengths == [round(0.8 * 430), 430]  # 430 pixels: two squares of 208 and the gap of 14 between them
 
 
 @pytest.mark.parametrize("size", [(512, 512), (16, 16), (640, 160), (160, 640), (1, 3000), (3000, 1), (1, 1)])
@@ -97,6 +97,19 @@ def test_pairs_stand_in_a_grid(make_pair, tmp_path, count, columns, grid):
     one, page = read(tmp_path / "one.png").shape, read(tmp_path / "sheet.png").shape
     gap = 14
     assert (page[0] - gap, page[1] - gap) == (grid[0] * (one[0] - gap), grid[1] * (one[1] - gap))
+
+
+def test_pairs_stand_in_their_order_row_by_row(make_pair, tmp_path):
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]
+    white = Image.new("RGB", (8, 8), "white")
+    pairs = [make_pair(image_a=Image.new("RGB", (8, 8), colour), image_b=white) for colour in colours]
+    contact_sheet(pairs, tmp_path / "sheet.png", columns=2)
+    page = read(tmp_path / "sheet.png")
+    corners = [box(page, colour)[::2] for colour in colours]
+    assert corners == sorted(corners)
+    rows, columns = zip(*corners, strict=True)
+    assert rows[0] == rows[1] < rows[2] == rows[3] < rows[4]
+    assert columns[0] == columns[2] == columns[4] < columns[1] == columns[3]
 
 
 @pytest.mark.parametrize(

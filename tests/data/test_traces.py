@@ -114,7 +114,7 @@ def test_attribute_accuracy_by_hand(trace, accuracy):
 
 
 def test_habits_come_in_their_shares_and_anew_in_each_epoch(shown):
-    traces = ShapesTraces({"thorough": 0.35, "hasty": 0.4, "contradictory": 0.25}, seed=1)
+    traces = ShapesTraces({"thorough": 0.6, "hasty": 0.3, "contradictory": 0.1}, seed=1)
 
     def habit(epoch: int, index: int) -> str:
         told = traces(replace(shown, epoch=epoch, index=index))
@@ -125,7 +125,7 @@ def test_habits_come_in_their_shares_and_anew_in_each_epoch(shown):
     drawn = [[habit(epoch, index) for index in range(600)] for epoch in range(2)]
     for epoch in drawn:
         shares = {name: count / 600 for name, count in Counter(epoch).items()}
-        assert shares == pytest.approx({"thorough": 0.35, "hasty": 0.4, "contradictory": 0.25}, abs=0.08)  # 4 sigma
+        assert shares == pytest.approx({"thorough": 0.6, "hasty": 0.3, "contradictory": 0.1}, abs=0.08)  # 4 sigma
     assert drawn[0] != drawn[1]
     assert [habit(0, index) for index in range(600)] == drawn[0]
     other = ShapesTraces(dict(traces.mix), seed=2)

@@ -1,20 +1,17 @@
-"""Training runs are small, and say nothing."""
+"""Training runs are small, and say little."""
 
 import logging
-import warnings
 from collections.abc import Iterator
 
 import pytest
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _quiet_lightning() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    yield
     for logger, level in zip(loggers, before, strict=True):
         logger.setLevel(level)

@@ -279,7 +279,9 @@ class Broken(BabblingGRPO):
 def test_a_gradient_that_is_not_a_number_stops_the_run_and_touches_no_weight(tmp_path):
     module = grpo(Broken)
     run = trainer(tmp_path, 3)
-    with pytest.raises(FloatingPointError, match=r"the gradient's norm is nan: nothing was updated; lower the learning"):
+    with pytest.raises(
+        FloatingPointError, match=r"the gradient's norm is nan: nothing was updated; lower the learning"
+    ):
         run.fit(module, data())
     assert run.global_step == 1
     assert all(torch.equal(value, module.before[key]) for key, value in weights(module).items())

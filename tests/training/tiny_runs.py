@@ -39,7 +39,7 @@ class Babble(PairwisePreference):
         return Transcript(
             text=text.decode(errors="replace"),
             outcome=Outcome.OK if digest % 3 else Outcome.NO_THINK,
-            think="the first is better." if digest % 7 else None,
+            think=f"{text.decode(errors='replace')} the first is better." if digest % 7 else None,
             answer=digest % 2 if readable else None,
             answer_token=digest % len(token_bytes) if readable else None,
         )
@@ -75,9 +75,7 @@ class Seen(Callback):
     def __init__(self) -> None:
         self.batches: list[list[tuple[int, int, str]]] = []
 
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         shown = [getattr(record, "shown", record) for record in batch]
         self.batches.append([(pair.epoch, pair.index, pair.first) for pair in shown])
 
