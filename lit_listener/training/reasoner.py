@@ -99,7 +99,7 @@ class Reasoner(lightning.LightningModule):
         """Refuse to judge without pairs, which Lightning would do in silence."""
         source = {"validate": "validation", "test": "test", "predict": "test"}.get(stage)
         if source is not None and not self._source_names(source):
-            raise ValueError(f"data.{source}: no pairs to {stage} with; name a source of pairs")
+            raise ValueError(f"data.{source}: no pairs to judge; name a source of pairs")
 
     def configure_model(self) -> None:
         """Load policy, reference and listener, once."""

@@ -6,8 +6,8 @@ plain text that straddles tokens. The vocabulary is learned from the world's own
 """
 
 import itertools
-import sys
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -7,7 +7,6 @@ model than the start when training goes on from an adapter that was already trai
 import contextlib
 import copy
 import json
-import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
 
@@ -23,12 +24,6 @@ from lit_listener.vlm.backbone import SUPPORTED_FAMILIES, Backbone
 from lit_listener.vlm.encoding import Encoder, Reader, vocabulary_of
 from lit_listener.vlm.specs import DTypeName, LoraSpec, PolicySpec, ReferenceName, resolve
 from lit_listener.vlm.token_bytes import TokenBytes
-
-# bitsandbytes, which peft imports, warns at import on some CPUs that a kernel which nothing here uses is not installed.
-logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(lambda record: "gemm_4bit_forward" not in str(record.msg))
-
-from peft import LoraConfig, PeftModel, get_peft_model  # noqa: E402  # after the filter
-from peft.tuners.tuners_utils import BaseTunerLayer  # noqa: E402  # after the filter
 
 __all__ = [
     "DTypeName",

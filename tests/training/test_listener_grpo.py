@@ -13,7 +13,7 @@ from lit_listener.training import listener_grpo
 from lit_listener.training.listener_grpo import Objective, RewardWeights, Updates
 from lit_listener.vlm.backbone import Backbone
 from lit_listener.vlm.listeners import Listener, ModelListener, RandomListener, ReferenceListener, ShuffledListener
-from lit_listener.vlm.specs import LoraSpec, PolicySpec
+from lit_listener.vlm.specs import LoraSpec
 from tests.training.tiny_runs import BLANK, BabblingGRPO, Listed, data, grpo, pairs, shown, trainer, weights
 
 TIMES = ("time/", "throughput/")
@@ -308,7 +308,7 @@ def test_a_tie_is_refused_before_the_rollout(tmp_path, monkeypatch):
 
 
 def test_demonstrations_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="data.traces: GRPO learns from its own thoughts"):
+    with pytest.raises(ValueError, match=r"data\.traces: GRPO learns from its own thoughts"):
         trainer(tmp_path, 1).fit(grpo(), data(traces=lambda pair: Demonstration(pair, "red.", 0)))
 
 

@@ -137,7 +137,7 @@ def test_validation_logs_the_means_of_its_judgements(tmp_path):
     sources = {"one": pairs(5, split="validation"), "two": pairs(3, split="test")}
     loaders = data(validation=sources, eval_batch_size=2)
     (first, second) = trainer(tmp_path, 1).validate(module, loaders, verbose=False)
-    for values, infix, loader in zip((first, second), ("", "two/"), loaders.val_dataloader(), strict=True):
+    for infix, loader in zip(("", "two/"), loaders.val_dataloader(), strict=True):
         expected = JudgementMetrics()
         for batch in loader:
             expected.update(module.judge(batch))
@@ -255,7 +255,7 @@ def test_a_prompt_that_does_not_fit_the_context_is_refused_before_any_step(tmp_p
 
 @pytest.mark.parametrize(("command", "source"), [("validate", "validation"), ("test", "test"), ("predict", "test")])
 def test_judging_without_pairs_is_refused(tmp_path, command, source):
-    with pytest.raises(ValueError, match=rf"data.{source}: no pairs to {command} with; name a source of pairs"):
+    with pytest.raises(ValueError, match=rf"data.{source}: no pairs to judge; name a source of pairs"):
         getattr(trainer(tmp_path, 1), command)(grpo(), data())
 
 

@@ -127,14 +127,14 @@ def _keep_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_keep_ctrl_c")
-@pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize(
-    ("hook", "count", "done"),
+    ("hook", "count", "done", "first"),
     [
-        ("on_train_batch_start", 3, 2),  # the batch is fetched, and nothing done with it yet
-        ("on_train_batch_end", 2, 2),  # before or after others have heard that it ended
-        ("on_train_batch_end", 3, 3),
-        ("on_validation_batch_end", 1, 2),
+        ("on_train_batch_start", 3, 2, True),  # the batch is fetched, and nothing done with it yet
+        ("on_train_batch_end", 2, 2, True),  # before and after our callback has heard that it ended
+        ("on_train_batch_end", 2, 2, False),
+        ("on_train_batch_end", 3, 3, False),
+        ("on_validation_batch_end", 1, 2, True),
     ],
 )
 def test_ctrl_c_leaves_a_checkpoint_that_goes_on(tmp_path, straight, hook, count, done, first):
