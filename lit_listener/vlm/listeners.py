@@ -77,6 +77,11 @@ class Listener(nn.Module, ABC):
             tokenizer: the reasoner's tokenizer.
         """
 
+    @property
+    def in_evaluation(self) -> "Listener":
+        """Who listens in validation and test: itself; for a control, whose word says nothing, the reference."""
+        return self
+
     @abstractmethod
     def hear(self, hearing: Hearing) -> Heard:
         """Score N completions. An exception stops the run: a failure never becomes a number."""
@@ -155,6 +160,11 @@ class RandomListener(Listener):
         super().__init__()
         self.seed = seed
 
+    @property
+    def in_evaluation(self) -> Listener:
+        """The reference."""
+        return ReferenceListener()
+
     def hear(self, hearing: Hearing) -> Heard:
         """p(second) uniform in [0, 1)."""
         keys: list[ItemKey] = [("random-listener", *key) for key in hearing.keys]
@@ -173,6 +183,11 @@ class ShuffledListener(Listener):
         super().__init__()
         self.seed = seed
         self.source = ReferenceListener()
+
+    @property
+    def in_evaluation(self) -> Listener:
+        """The reference."""
+        return ReferenceListener()
 
     def hear(self, hearing: Hearing) -> Heard:
         """Permute p(correct) among the readable completions, always across prompts.

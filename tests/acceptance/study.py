@@ -1,4 +1,4 @@
-"""The Shapes study: plain GRPO, GRPO with the listener and with a random listener, over seeds, and one run twice as long.
+"""The Shapes study: plain GRPO, with the listener, with a random listener; several seeds, and one run twice as long.
 
 Each run is the public command line in a process of its own; a finished run is not repeated, so that a study that was
 broken off goes on where it stopped. Used by ``make accept``, and by hand:
@@ -6,7 +6,7 @@ broken off goes on where it stopped. Used by ``make accept``, and by hand:
     python -m tests.acceptance.study runs/study docs/results/shapes.md
 """
 
-import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from lit_listener.evaluation.figures import read_metrics
 from lit_listener.evaluation.metrics import Prediction, summary, summary_difference
 from lit_listener.evaluation.predictions_file import read_predictions
 from lit_listener.evaluation.statistics import Interval
@@ -84,17 +87,15 @@ def table(root: Path) -> str:
         lines += [_row("start", read_arm(root, ARMS[0], source, "before")[:1])]
         lines += [_row(arm.name, read_arm(root, arm, source, "after")) for arm in ARMS]
         gap = difference(root, ARMS[1], ARMS[0], source)
-        lines += ["", f"Listener minus plain GRPO: accuracy {_points(gap['accuracy'])}, ", ""]
-        lines[-2] += f"contradictions {_points(gap['contradiction_share'])}."
+        accuracy, contradictions = _points(gap["accuracy"]), _points(gap["contradiction_share"])
+        lines += ["", f"Listener minus plain GRPO: accuracy {accuracy}, contradictions {contradictions}.", ""]
     return "\n".join([*lines, _ends(root)])
 
 
 def last_metrics(root: Path, arm: Arm, seed: int) -> dict[str, float]:
     """Means over the last ten steps of a run's ``metrics.csv``."""
-    import pandas as pd  # noqa: PLC0415  # this script's only use of it
-
-    frame = pd.read_csv(root / folder_name(arm, seed) / "metrics.csv")
-    return {str(k): float(v) for k, v in frame[frame["policy/kl"].notna()].tail(10).mean(numeric_only=True).items()}
+    metrics = read_metrics(root / folder_name(arm, seed) / "metrics.csv")
+    return {name: float(series.values[-10:].mean()) for name, series in metrics.items()}
 
 
 def _ends(root: Path) -> str:
@@ -138,19 +139,16 @@ def _run(arm: Arm, seed: int, folder: Path) -> None:
             "model.init_args.sampling.seed": seed,
             "samples.show": "false",
         }
-        _command("fit", *(f"--{name}={value}" for name, value in options.items()))
-    _command("progress", str(folder))
+        run_command("fit", *(f"--{name}={value}" for name, value in options.items()))
+    run_command("progress", str(folder))
 
 
 def _steps(config: str) -> int:
-    import yaml  # noqa: PLC0415  # this script's only use of it
-
     return int(yaml.safe_load(Path(f"configs/shapes/{config}.yaml").read_text())["trainer"]["max_steps"])
 
 
-def _command(*args: str) -> None:
-    import os  # noqa: PLC0415
-
+def run_command(*args: str) -> None:
+    """Run ``python -m lit_listener`` in a process of its own; its failure is ours."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "lit_listener", *args], env=environment, capture_output=True, text=True, check=False
@@ -164,4 +162,4 @@ if __name__ == "__main__":
     run_study(root)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(table(root))
-    print(json.dumps({"written": str(output)}))
+    print(f"Written: {output}")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from lit_listener.data.records import ShownPair
 from lit_listener.data.shapes import ShapesPairs, attribute_accuracy, displayed_scenes
 from lit_listener.evaluation.metrics import Prediction
@@ -71,7 +72,7 @@ def test_twice_as_long_does_not_collapse(root: Path) -> None:
 
 
 def test_instruct_model_reads_the_held_out_renderer_as_well_as_the_others(tmp_path: Path) -> None:
-    study._command(
+    study.run_command(
         "test",
         "--config=configs/shapes/instruct.yaml",
         "--model.init_args.policy.base=shapes-instruct",

@@ -9,6 +9,7 @@ from scipy import stats
 from lit_listener.tasks import PairwisePreference
 from lit_listener.vlm.listeners import (
     Heard,
+    Listener,
     ModelListener,
     RandomListener,
     ReferenceListener,
@@ -285,3 +286,13 @@ def test_the_shuffled_listener_needs_prompts_with_winners(heard_texts):
 def test_p_correct_is_the_probability_of_the_right_image():
     heard = Heard(torch.tensor([[0.25, 0.75], [0.5, 0.5]]), torch.tensor([True, True]), torch.zeros(2))
     assert heard.p_correct_N(torch.tensor([0, 1])).tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize("control", [RandomListener(), ShuffledListener()])
+def test_in_evaluation_the_reference_listens_for_a_control(control: Listener) -> None:
+    assert isinstance(control.in_evaluation, ReferenceListener)
+
+
+def test_in_evaluation_a_listener_listens_itself() -> None:
+    listener = ReferenceListener()
+    assert listener.in_evaluation is listener
