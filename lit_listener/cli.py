@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import jsonargparse
 from lightning import LightningModule, Trainer
@@ -49,6 +49,22 @@ class SaveRunConfig(SaveConfigCallback):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.parser.save(self.config, path, skip_none=False, overwrite=False, multifile=False)
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """A run that broke off before its first step is none: its folder may be named again."""
+        if self.already_saved and trainer.is_global_zero and trainer.global_step == 0:
+            (Path(trainer.default_root_dir) / "config.yaml").unlink(missing_ok=True)
+
+
+class QuietParser(LightningArgumentParser):
+    """Answers a mistyped option with the error alone, not with all ninety options and the whole config."""
+
+    def print_usage(self, file: Any = None) -> None:
+        """Print nothing: the error names ``--help``."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Leave out what was given: it is the config."""
+        super().error(message.split("\n  Given value type:", maxsplit=1)[0], ex)
+
 
 class ReasonerCLI(LightningCLI):
     """LightningCLI with a folder a run, and messages that name our options."""
@@ -87,6 +103,10 @@ class ReasonerCLI(LightningCLI):
         folder = Path(config.run_dir or _new_folder(config.config, self.subcommand))
         if self.subcommand == "fit" and (folder / "config.yaml").exists():
             raise FileExistsError(f"--run_dir: {folder} holds another run; name a new folder, or delete that one")
+        if config.ckpt_path == "last":  # Lightning would go on without one where there is none
+            config.ckpt_path = str(folder / "checkpoints" / "last.ckpt")
+        if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
+            raise FileNotFoundError(f"--ckpt_path: there is no checkpoint {config.ckpt_path}; name a file of a run")
         config.run_dir = str(folder)
         config.trainer.default_root_dir = str(folder)
         config.checkpoint.dirpath = str(folder / "checkpoints")
@@ -117,9 +137,11 @@ def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> Reasoner
             return ReasonerCLI(
                 Reasoner,
                 PreferenceData,
+                parser_class=QuietParser,
                 subclass_mode_model=True,
                 save_config_callback=SaveRunConfig,
                 save_config_kwargs={"save_to_log_dir": False},
+                parser_kwargs={"prog": "python -m lit_listener"},
                 auto_configure_optimizers=False,
                 trainer_defaults={"callbacks": [StepProgressBar(), InterruptCheckpoint(), PredictionsFile()]},
                 args=args if isinstance(args, dict) else None,
@@ -127,6 +149,8 @@ def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> Reasoner
             )
         except MisconfigurationException as error:  # an error of use, as ours are
             raise ValueError(str(error)) from error
+        except ValueError as error:
+            raise _without_the_config(error) from error
         except RuntimeError as error:  # Lightning's teardown stumbles over a loader that could not be set up
             if isinstance(error.__context__, ValueError):
                 raise error.__context__ from None
@@ -146,6 +170,14 @@ def _refuse_what_does_not_apply(trainer: Any) -> None:
         raise ValueError(
             "--trainer.enable_checkpointing: a run keeps its last checkpoint; to keep none, delete it after"
         )
+
+
+def _without_the_config(error: ValueError) -> ValueError:
+    """What one of our options said: jsonargparse tells it among the types it tried, with the whole config after it."""
+    said: BaseException = error
+    while str(said).startswith("Does not validate against any") and said.__cause__ is not None:
+        said = said.__cause__
+    return error if said is error else ValueError(str(said))
 
 
 @contextlib.contextmanager

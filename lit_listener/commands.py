@@ -31,7 +31,7 @@ def progress(run_dir: Path, checkpoint: Path | None = None) -> None:
     )
     rows = compare(before, after)
     curves = write_progress(run_dir, before, after, rows)
-    console = Console()
+    console = _console()
     console.print(before_after_table(rows))
     console.print(f"Learning curves: {curves}")
 
@@ -49,7 +49,7 @@ def data(source: str, sheet: Path | None = None, limit: int = 1000) -> None:
         pairs = ShapesPairs(sorted(RENDERERS), size=limit, split="train", drop_ties=False)
     else:
         pairs = PairTable(source, drop_ties=False)
-    console = Console()
+    console = _console()
     console.print(look(pairs, sheet, limit))
     if sheet is not None:
         console.print(f"Sample pairs: {sheet}")
@@ -69,3 +69,9 @@ def read_run_config(run_dir: Path) -> dict[str, Any]:
         config.pop(belongs_to_fit, None)
     config["run_dir"] = str(run_dir)
     return config
+
+
+def _console() -> Console:
+    """The terminal; output to a file or a pipe is as wide as the widest table, not 80 columns."""
+    console = Console()
+    return console if console.is_terminal else Console(width=100)

@@ -119,8 +119,19 @@ class PredictionsFile(Callback):
         """Write the file, whole."""
         write_predictions(self.predictions, Path(trainer.default_root_dir) / "predictions.parquet")
 
+    def on_predict_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep a batch's predictions."""
+        self.predictions.extend(Prediction(**row) for row in outputs)
+
     on_predict_start = on_test_start
-    on_predict_batch_end = on_test_batch_end
     on_predict_end = on_test_end
 
 

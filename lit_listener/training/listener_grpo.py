@@ -45,7 +45,7 @@ class RewardWeights:
 
     def __post_init__(self) -> None:
         for name in ("accuracy", "listener"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"model.reward.{name}: expected a weight of at least 0, got {getattr(self, name)}")
 
 
@@ -55,12 +55,12 @@ class Objective:
 
     Args:
         kl_weight: weight of the KL penalty towards the reference (lambda); at least 0.
-        clip_low: the ratio is clipped below at 1 - clip_low.
-        clip_high: the ratio is clipped above at 1 + clip_high.
+        clip_low: the ratio is clipped below at 1 - clip_low; at least 0.
+        clip_high: the ratio is clipped above at 1 + clip_high; at least 0.
         normalizer: sequence (GRPO), token (DAPO, over the whole optimizer step) or constant (Dr. GRPO).
         importance: ratio a token, or a sequence (GSPO).
         advantage_scale: divide advantages by the group's deviation (std), the batch's (batch) or nothing (none).
-        epsilon: added to the deviation.
+        epsilon: added to the deviation, in units of reward; at least 0.
     """
 
     kl_weight: float = 0.04
@@ -70,6 +70,11 @@ class Objective:
     importance: ImportanceLevel = "token"
     advantage_scale: AdvantageScale = "std"
     epsilon: float = 1e-4
+
+    def __post_init__(self) -> None:
+        for name in ("kl_weight", "clip_low", "clip_high", "epsilon"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"model.objective.{name}: expected at least 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ class ListenerGRPO(Reasoner):
         transcripts = self.read(completions)
         times.rollout = times.lap()
         reference = self.reference_scores(asked, completions, transcripts)
-        heard = self.hear(asked, completions, transcripts, reference)
+        heard = self.hear(self.listener, asked, completions, transcripts, reference)
         times.reference = times.lap()
         rewards = self.reward(asked, transcripts, heard)
         advantages_PG = group_advantages(

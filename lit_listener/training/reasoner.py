@@ -6,7 +6,7 @@ own soft score off the sampling itself, and the listener's off one pass of the r
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import lightning
@@ -225,12 +225,17 @@ class Reasoner(lightning.LightningModule):
             )
 
     def hear(
-        self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript], reference: Scores
+        self,
+        listener: Listener,
+        asked: Asked,
+        completions: Completions,
+        transcripts: Sequence[Transcript],
+        reference: Scores,
     ) -> Heard:
-        """The listener's word on every completion."""
+        """A listener's word on every completion."""
         content = completions.content_ids()
         heard_ids = [ids[: t.answer_token] for ids, t in zip(content, transcripts, strict=True)]
-        return self.listener.hear(
+        return listener.hear(
             Hearing(
                 shown=asked.shown,
                 keys=asked.keys,
@@ -248,7 +253,7 @@ class Reasoner(lightning.LightningModule):
         completions = self.roll_out(asked, group_size=1)
         transcripts = self.read(completions)
         reference = self.reference_scores(asked, completions, transcripts)
-        heard = self.hear(asked, completions, transcripts, reference)
+        heard = self.hear(self.listener.in_evaluation, asked, completions, transcripts, reference)
         return [
             replace(self._prediction(shown[n], completions, transcript, heard, n), source=source)
             for n, transcript in enumerate(transcripts)
@@ -280,9 +285,9 @@ class Reasoner(lightning.LightningModule):
         """Judge a batch; the predictions are gathered and written by a callback."""
         return self.judge(batch, self._source_names("test")[dataloader_idx])
 
-    def predict_step(self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0) -> list[Prediction]:
-        """Judge a batch."""
-        return self.judge(batch, self._source_names("test")[dataloader_idx])
+    def predict_step(self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0) -> list[dict[str, Any]]:
+        """Judge a batch; as dicts, since Lightning refuses to gather frozen records."""
+        return [asdict(prediction) for prediction in self.judge(batch, self._source_names("test")[dataloader_idx])]
 
     def _source_names(self, stage: str) -> list[str]:
         data = self.trainer.datamodule  # type: ignore[attr-defined]

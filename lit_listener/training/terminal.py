@@ -34,8 +34,8 @@ class StepProgressBar(RichProgressBar):
 
     @property
     def total_train_batches(self) -> int | float:
-        """Batches of this epoch, or fewer where ``max_steps`` ends training within it."""
-        in_epoch: int | float = super().total_train_batches
+        """Batches of this epoch, or fewer where ``max_steps`` ends training within it (Lightning: steps left)."""
+        in_epoch = self.trainer.num_training_batches
         if self.trainer.max_steps < 0:
             return in_epoch
         left = self.trainer.max_steps - self.trainer.global_step

@@ -13,6 +13,7 @@ from lit_listener.training import listener_grpo
 from lit_listener.training.listener_grpo import Objective, RewardWeights, Updates
 from lit_listener.vlm.backbone import Backbone
 from lit_listener.vlm.listeners import Listener, ModelListener, RandomListener, ReferenceListener, ShuffledListener
+from lit_listener.vlm.rollout import Sampling
 from lit_listener.vlm.specs import LoraSpec
 from tests.training.tiny_runs import BLANK, BabblingGRPO, Listed, data, grpo, pairs, shown, trainer, weights
 
@@ -26,10 +27,16 @@ def train(module: Any, folder: Any, steps: int = 1, train: Any = 8, **loader: An
     return {name: float(value) for name, value in run.logged_metrics.items()}
 
 
+def still(parameters: Any) -> torch.optim.Optimizer:
+    """Learns nothing, so that every pass is that of the sampling policy."""
+    return torch.optim.SGD(parameters, lr=0.0)
+
+
 class Steps(BabblingGRPO):
-    """Keeps what a step sampled, and its advantages."""
+    """Keeps what a step asked and sampled, and its advantages."""
 
     def update(self, asked, completions, reference_NT, advantages_N):
+        self.asked = asked
         self.sampled = completions
         self.compared = advantages_N
         return super().update(asked, completions, reference_NT, advantages_N)
@@ -67,16 +74,45 @@ def test_completions_differ_in_length_and_in_reward(tmp_path):
     assert module.compared.abs().max() > 0.5
 
 
-@pytest.mark.parametrize("normalizer", ["sequence", "token", "constant"])
-def test_the_loss_is_that_of_the_whole_step(tmp_path, monkeypatch, normalizer):
-    """Against one call of the objective on all completions, at ratio 1 and KL 0."""
-    module = grpo(Steps, objective=Objective(normalizer=normalizer), updates=Updates(micro_batch_prompts=3))
-    logged = train(module, tmp_path)
-    mask = module.sampled.mask_NT
+def advantage_part(module: Any, rows: slice, normalizer: Any) -> float:
+    """The loss at ratio 1 and KL 0, where every token's is minus its completion's advantage, by one call."""
+    mask = module.sampled.mask_NT[rows]
     zeros = torch.zeros(mask.shape)
-    # at ratio 1 and KL 0 every token's loss is minus its completion's advantage
-    expected = policy_loss(zeros, zeros, zeros, module.compared, mask, normalizer=normalizer, max_length=8)
-    assert logged["policy/loss"] == pytest.approx(float(expected.loss), abs=1e-5)
+    given = policy_loss(zeros, zeros, zeros, module.compared[rows], mask, normalizer=normalizer, max_length=8)
+    return float(given.loss)
+
+
+@pytest.mark.parametrize("minibatches", [1, 2])
+@pytest.mark.parametrize("normalizer", ["sequence", "token", "constant"])
+def test_the_loss_is_that_of_each_minibatch_whole(tmp_path, normalizer, minibatches):
+    module = grpo(
+        Steps,
+        objective=Objective(normalizer=normalizer),
+        updates=Updates(minibatches=minibatches, micro_batch_prompts=3),
+        optimizer=still,
+    )
+    logged = train(module, tmp_path, steps=minibatches)
+    size = 12 // minibatches
+    expected = [advantage_part(module, slice(at, at + size), normalizer) for at in range(0, 12, size)]
+    assert logged["policy/loss"] == pytest.approx(sum(expected) / minibatches, abs=1e-5)
+
+
+class Away(Steps):
+    """A policy that is not its reference."""
+
+    def configure_model(self):
+        if self.models is None:
+            super().configure_model()
+            with torch.no_grad():
+                self.policy.model.get_input_embeddings().weight.mul_(1.3)
+
+
+def test_the_kl_penalty_is_a_part_of_the_loss(tmp_path):
+    module = grpo(Away, objective=Objective(normalizer="token", kl_weight=0.3))
+    logged = train(module, tmp_path)
+    assert logged["policy/kl"] > 0.01
+    expected = advantage_part(module, slice(0, 12), "token") + 0.3 * logged["policy/kl"]
+    assert logged["policy/loss"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_on_policy_step_has_ratio_one(tmp_path, monkeypatch):
@@ -124,6 +160,28 @@ def test_three_minibatches_of_four_prompts_are_three_optimizer_steps(tmp_path):
     run.fit(module, data(8))
     assert run.global_step == 2 * 3
     assert module.optimizer_steps_per_batch == 3
+
+
+def test_every_optimizer_step_has_a_gradient_of_its_own(tmp_path, monkeypatch):
+    """At rate 0 the second epoch's minibatches are those of the first, and so are their gradients."""
+    norms: list[float] = []
+    clip = grpo().clip_to_norm.__func__
+    monkeypatch.setattr(BabblingGRPO, "clip_to_norm", lambda self: norms.append(n := clip(self)) or n)
+    trainer(tmp_path, 4).fit(grpo(optimizer=still, updates=Updates(epochs=2, minibatches=2)), data())
+    assert len(norms) == 4
+    assert [float(norm) for norm in norms[2:]] == pytest.approx([float(norm) for norm in norms[:2]], rel=1e-4)
+    assert float(norms[0]) > 0.1
+
+
+def test_the_sampling_temperature_is_that_of_policy_reference_and_old_policy(tmp_path, monkeypatch):
+    """Where the policy is its own reference, KL is 0 and the ratio 1 at any temperature that all of them share."""
+    ratios = watch_ratios(monkeypatch)
+    options = {"sampling": Sampling(max_new_tokens=8, temperature=0.6)}
+    logged = train(grpo(updates=Updates(epochs=2), optimizer=still, **options), tmp_path, steps=2)
+    assert logged["policy/kl"] == pytest.approx(0.0, abs=1e-6)
+    assert ratios == pytest.approx([1.0, 1.0], abs=1e-5)
+    warm = train(grpo(updates=Updates(epochs=2), optimizer=still), tmp_path, steps=2)
+    assert abs(logged["policy/entropy"] - warm["policy/entropy"]) > 0.01  # so that it matters
 
 
 class Passes:
@@ -323,6 +381,8 @@ def test_more_minibatches_than_prompts_are_refused(tmp_path):
     [
         (lambda: grpo(group_size=1), r"model.group_size: expected at least 2 completions a prompt, got 1"),
         (lambda: RewardWeights(listener=-0.5), r"model.reward.listener: expected a weight of at least 0, got -0.5"),
+        (lambda: Objective(kl_weight=-1.0), r"model.objective.kl_weight: expected at least 0, got -1.0"),
+        (lambda: Objective(clip_low=float("nan")), r"model.objective.clip_low: expected at least 0, got nan"),
         (lambda: Updates(epochs=0), r"model.updates.epochs: expected at least 1, got 0"),
         (lambda: Updates(micro_batch_prompts=0), r"model.updates.micro_batch_prompts: expected at least 1, got 0"),
         (lambda: grpo(gradient_clip_norm=0.0), r"model.gradient_clip_norm: expected a value above 0, got 0.0"),
@@ -358,12 +418,25 @@ def test_a_step_does_not_depend_on_the_global_random_state(tmp_path):
     assert all(torch.equal(value, ended[1][key]) for key, value in ended[0].items())
 
 
-def test_another_epoch_samples_anew(tmp_path):
-    module = grpo(Steps, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
-    texts = []
-    for steps in (1, 2):
-        train(module, tmp_path / str(steps), steps=steps, train=4)
-        shown_pairs, transcripts, _, _ = module.last_step
-        order = sorted(range(4), key=lambda n: shown_pairs[n].index)
-        texts.append([transcripts[n * 3].text for n in order])
-    assert texts[0] != texts[1]
+def test_a_completions_stream_is_that_of_its_pair_and_epoch(tmp_path):
+    module = grpo(Steps, optimizer=still)
+    for epoch in (0, 1):
+        train(module, tmp_path / str(epoch), steps=epoch + 1, train=4)
+        assert sorted(module.asked.keys) == [(epoch, index) for index in range(4)]
+
+
+class Learner(Listener):
+    """Has a weight that could be trained."""
+
+    def prepare(self, task, tokenizer):
+        self.weight = torch.nn.Parameter(torch.ones(2))
+
+    def hear(self, hearing):
+        return ReferenceListener().hear(hearing)
+
+
+def test_a_listener_is_frozen(tmp_path):
+    module = grpo(listener=Learner())
+    train(module, tmp_path)
+    assert not module.listener.weight.requires_grad
+    assert not any(name.startswith("listener") for name in module.trainable)

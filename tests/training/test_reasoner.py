@@ -56,7 +56,17 @@ def test_judgements_differ_between_pairs_and_orders(judge, one_by_one):
     first, second = judge.judge([pair, replace(pair, first="b")])
     assert (first.first, second.first) == ("a", "b")
     assert first.label == 1 - second.label
-    assert first.trace != second.trace  # another display order draws from another stream
+    assert first.trace != second.trace
+
+
+def test_a_judgements_stream_is_that_of_the_pair_in_its_display_order(judge, monkeypatch):
+    asked = []
+    monkeypatch.setattr(type(judge), "roll_out", lambda self, given, group_size: asked.append(given) or 1 / 0)
+    pairs_shown = [replace(pair, epoch=3) for pair in shown(2)]
+    with pytest.raises(ZeroDivisionError):
+        judge.judge(pairs_shown)
+    ids = [pair.pair.pair_id for pair in pairs_shown]
+    assert asked[0].keys == [("judge", ids[0], "a"), ("judge", ids[1], "b")]  # neither batch, place nor epoch
 
 
 def test_a_prediction_says_what_was_seen(judge, one_by_one):
@@ -151,7 +161,7 @@ def test_predictions_come_with_their_source(tmp_path, command):
     collector = PredictionsFile()
     sources = {"held_in": pairs(3, split="test"), "held_out": pairs(2, split="test", seed=1)}
     run = trainer(tmp_path, 1, collector)
-    options: dict[str, Any] = {"verbose": False} if command == "test" else {"return_predictions": False}
+    options: dict[str, Any] = {"verbose": False} if command == "test" else {}
     module, loaders = grpo(), data(test=sources, eval_batch_size=2)
     getattr(run, command)(module, loaders, **options)
     found = [(prediction.source, prediction.pair_id) for prediction in collector.predictions]
@@ -199,29 +209,29 @@ class Rates(Callback):
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
 
+TWO_A_ROLLOUT = Updates(minibatches=2)
+
+
 @pytest.mark.parametrize(
-    ("schedule", "expected"),
+    ("schedule", "expected", "updates", "max_steps", "max_epochs"),
     [
         # up over two steps, down to 0 over the six that are left: step k of 8 has (8 - k) / 6
-        (Schedule("linear", 2), [0, 1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]),
-        (Schedule("constant_with_warmup", 4), [0, 1 / 4, 2 / 4, 3 / 4, 1, 1, 1, 1]),
-        (Schedule("constant"), [1] * 8),
+        (Schedule("linear", 2), [0, 1 / 2, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6], Updates(), 8, -1),
+        (Schedule("linear", 2), [0, 1, 4 / 6, 2 / 6], TWO_A_ROLLOUT, 8, -1),
+        (Schedule("linear", 2), [0, 1, 4 / 6, 2 / 6], TWO_A_ROLLOUT, -1, 2),
+        (Schedule("linear", 2), [0, 1, 4 / 6, 2 / 6], TWO_A_ROLLOUT, 100, 2),
+        (Schedule("constant_with_warmup", 4), [0, 2 / 4, 1, 1], TWO_A_ROLLOUT, 8, -1),
+        (Schedule("constant"), [1, 1, 1, 1], TWO_A_ROLLOUT, 8, -1),
     ],
 )
-def test_the_schedule_steps_once_an_optimizer_step(tmp_path, schedule, expected):
-    """Eight optimizer steps: of eight rollouts, or of four with two each, in epochs and in steps alike."""
-    for updates, limits, every in (
-        (Updates(), {"max_steps": 8}, 1),
-        (Updates(minibatches=2), {"max_steps": 8}, 2),
-        (Updates(minibatches=2), {"max_steps": -1, "max_epochs": 2}, 2),
-        (Updates(minibatches=2), {"max_steps": 100, "max_epochs": 2}, 2),
-    ):
-        rates = Rates()
-        module = grpo(schedule=schedule, updates=updates, group_size=2)
-        run = trainer(tmp_path, limits.pop("max_steps"), rates, **limits)
-        run.fit(module, data(4, batch_size=2))
-        assert rates.rates == pytest.approx([0.02 * share for share in expected[::every]])
-        assert run.global_step == 8
+def test_the_schedule_steps_once_an_optimizer_step(tmp_path, schedule, expected, updates, max_steps, max_epochs):
+    """Eight optimizer steps: of eight rollouts, or of four with two each."""
+    rates = Rates()
+    module = grpo(schedule=schedule, updates=updates, group_size=2)
+    run = trainer(tmp_path, max_steps, rates, max_epochs=max_epochs)
+    run.fit(module, data(4, batch_size=2))
+    assert rates.rates == pytest.approx([0.02 * share for share in expected])
+    assert run.global_step == 8
 
 
 def test_a_schedule_without_an_end_to_fall_to_is_refused(tmp_path):

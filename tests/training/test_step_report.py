@@ -139,13 +139,13 @@ def test_what_the_listener_could_not_read_does_not_count():
     metrics = report(
         rewards([(1, 1, 0.4), (1, 0, 0.0), (0, 0, 0.0), (0, 0, 0.0)], p_correct=[0.9, 0.4, 0.1, 0.2]),
         heard([0.9, 0.4, 0.1, 0.2], readable=[True, True, False, False], discarded=0.25),
-        [transcript(0), transcript(0), transcript(None, None), transcript(None, None)],
+        [transcript(0), transcript(0, None), transcript(None, None), transcript(None, None)],  # the second: a bad label
     )
     assert metrics["listener/p_correct"] == pytest.approx(0.65)
     assert metrics["listener/below_half_share"] == pytest.approx(0.5)
     assert metrics["listener/discarded_mass"] == pytest.approx(0.25)
     assert metrics["listener/disagreement"] == pytest.approx((0.4 + 0.1) * math.sqrt(2) / 2, abs=1e-6)
-    assert metrics["completion/unparsable_share"] == pytest.approx(0.5)
+    assert metrics["completion/unparsable_share"] == pytest.approx(0.75)
 
 
 def test_a_listener_that_read_nothing_has_no_numbers_and_all_else_has():
