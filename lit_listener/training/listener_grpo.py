@@ -24,7 +24,8 @@ from lit_listener.objective import (
 from lit_listener.objective.advantages import AdvantageScale
 from lit_listener.objective.policy_loss import ImportanceLevel, LossNormalizer
 from lit_listener.tasks import Transcript
-from lit_listener.training.reasoner import Asked, Reasoner
+from lit_listener.training.asked import Asked
+from lit_listener.training.reasoner import Reasoner
 from lit_listener.training.step_report import Rewards, StepTimes, UpdateTotals, step_metrics
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Heard

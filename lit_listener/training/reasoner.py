@@ -6,7 +6,7 @@ own soft score off the sampling itself, and the listener's off one pass of the r
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import lightning
@@ -18,39 +18,16 @@ from lit_listener.data.records import ShownPair
 from lit_listener.evaluation.metrics import JudgementMetrics, Prediction
 from lit_listener.objective import preference_probability
 from lit_listener.tasks import PairwisePreference, Task, Transcript
+from lit_listener.training.asked import Asked
 from lit_listener.training.schedule import Schedule
 from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
-from lit_listener.vlm.encoding import PromptBatch, label_token_ids
+from lit_listener.vlm.encoding import label_token_ids
 from lit_listener.vlm.listeners import Heard, Hearing, Listener, ReferenceListener
 from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
 from lit_listener.vlm.packing import pack
 from lit_listener.vlm.rollout import Sampling, rollout
 from lit_listener.vlm.streams import ItemKey
-
-
-@dataclass(frozen=True)
-class Asked:
-    """P shown pairs as a model sees them: prompts and their image features."""
-
-    shown: Sequence[ShownPair]
-    keys: list[ItemKey]
-    prompts: PromptBatch
-    features_MD: Tensor
-    feature_rows_I: Tensor
-    """Feature rows of each image."""
-
-    def select(self, prompts: slice) -> "Asked":
-        """Some of the prompts with their features."""
-        images = self.prompts.images_of(prompts)
-        rows = slice(int(self.feature_rows_I[: images.start].sum()), int(self.feature_rows_I[: images.stop].sum()))
-        return Asked(
-            shown=self.shown[prompts],
-            keys=self.keys[prompts],
-            prompts=self.prompts.select(prompts),
-            features_MD=self.features_MD[rows],
-            feature_rows_I=self.feature_rows_I[images],
-        )
 
 
 class Reasoner(lightning.LightningModule):

@@ -1,0 +1,34 @@
+"""The record of questions on their way through a step: pairs, prompts and image features, cut together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lit_listener.data.records import ShownPair
+from lit_listener.vlm.encoding import PromptBatch
+from lit_listener.vlm.streams import ItemKey
+
+
+@dataclass(frozen=True)
+class Asked:
+    """P shown pairs as a model sees them: prompts and their image features."""
+
+    shown: Sequence[ShownPair]
+    keys: list[ItemKey]
+    prompts: PromptBatch
+    features_MD: Tensor
+    feature_rows_I: Tensor
+    """Feature rows of each image."""
+
+    def select(self, prompts: slice) -> "Asked":
+        """Some of the prompts with their features."""
+        images = self.prompts.images_of(prompts)
+        rows = slice(int(self.feature_rows_I[: images.start].sum()), int(self.feature_rows_I[: images.stop].sum()))
+        return Asked(
+            shown=self.shown[prompts],
+            keys=self.keys[prompts],
+            prompts=self.prompts.select(prompts),
+            features_MD=self.features_MD[rows],
+            feature_rows_I=self.feature_rows_I[images],
+        )
