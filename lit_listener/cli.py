@@ -38,6 +38,8 @@ _OURS_INSTEAD = {
 class SaveRunConfig(SaveConfigCallback):
     """Writes ``config.yaml`` into the folder of a training run; an evaluation leaves the one it finds."""
 
+    _steps_before: int | None = None
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save for ``fit`` only."""
         if stage == "fit":
@@ -49,9 +51,13 @@ class SaveRunConfig(SaveConfigCallback):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.parser.save(self.config, path, skip_none=False, overwrite=False, multifile=False)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note where training begins, or goes on."""
+        self._steps_before = trainer.global_step
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """A run that broke off before its first step is none: its folder may be named again."""
-        if self.already_saved and trainer.is_global_zero and trainer.global_step == 0:
+        if self.already_saved and trainer.is_global_zero and self._steps_before in (None, trainer.global_step):
             (Path(trainer.default_root_dir) / "config.yaml").unlink(missing_ok=True)
 
 

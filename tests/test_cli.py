@@ -103,6 +103,7 @@ def refuse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
         assert call(*args) == status
         said = capsys.readouterr().err
         assert "Traceback" not in said
+        assert "usage: " not in said  # the names of all options would hide the error
         assert said.count("error: ") == 1
         assert not list(tmp_path.rglob("*.ckpt"))
         assert not list(tmp_path.rglob("metrics.csv"))
@@ -192,12 +193,12 @@ def test_an_unknown_key_in_the_config(refuse, tmp_path):
     changed["model"]["init_args"]["groupsize"] = 4
     said = refuse("fit", "--config", write(tmp_path / "c.yaml", changed), "--run_dir", tmp_path / "run", status=2)
     assert "groupsize" in said
+    assert TEMPLATE not in said  # not the whole config
 
 
 def test_an_unknown_option(refuse, path, tmp_path):
     said = refuse("fit", "--config", path, "--run_dir", tmp_path / "run", "--data.batchsize", 4, status=2)
     assert "batchsize" in said
-    assert len(said.splitlines()) < 12  # not the names of all options
 
 
 def test_a_missing_config_file(refuse, tmp_path):
@@ -220,6 +221,7 @@ def test_a_value_of_a_wrong_type(refuse, path):
         ("--trainer.precision", "16-mixed", "use bf16-mixed"),
         ("--trainer.enable_checkpointing", "false", "a run keeps its last checkpoint"),
         ("--trainer.val_check_interval", "50", r"`val_check_interval` \(50\) must be less than or equal to the number"),
+        ("--trainer.limit_train_batches", "-1", "invalid value -1 for limit_train_batches"),
         ("--model.group_size", "1", "model.group_size: expected at least 2 completions a prompt, got 1"),
         ("--model.objective.clip_low", "-1", "model.objective.clip_low: expected at least 0, got -1"),
         ("--model.schedule.name", "cosin", "model.schedule.name: expected one of"),
@@ -330,6 +332,13 @@ def test_progress_of_what_is_no_run(refuse, tmp_path):
     assert f"no config.yaml in {tmp_path}: expected the folder of a training run" in refuse("progress", tmp_path)
 
 
+def test_figures_without_matplotlib(refuse, tmp_path, monkeypatch):
+    for module in ("lit_listener.evaluation.figures", "lit_listener.training.progress"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
+    assert "figures need matplotlib: pip install 'lit-listener[plots]'" in refuse("progress", tmp_path)
+
+
 class Deaf(Listener):
     """A listener that cannot be reached."""
 
@@ -374,6 +383,7 @@ def test_going_on_with_other_data(path, tmp_path, capsys):
     options = ("--data.train.size", 10, "--ckpt_path", last)
     assert call("fit", "--config", path, "--run_dir", tmp_path / "second", *options) == 1
     said = capsys.readouterr().err
+    assert not (tmp_path / "second" / "config.yaml").exists()
     assert "error: cannot go on in the middle of an epoch: the checkpoint's data has {'size': 6" in said
     assert "Traceback" not in said
 
@@ -465,6 +475,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_gone_on_with(path, tmp_path, monkeypatc
     assert f"Stopped after 2 optimizer steps; go on with --ckpt_path {checkpoint}" in caplog.text
     assert call("progress", tmp_path / "broken") == 1
     assert "checkpoints/interrupted.ckpt with --checkpoint" in capsys.readouterr().err
+    assert call("progress", tmp_path / "broken", "--checkpoint", checkpoint) == 0
     assert call(*fit, tmp_path / "resumed", "--ckpt_path", checkpoint) == 0
     ends = [state(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"] for name in ("straight", "resumed")]
     assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())

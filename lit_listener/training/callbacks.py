@@ -201,12 +201,14 @@ class InterruptCheckpoint(Callback):
     """
 
     def __init__(self) -> None:
+        self._steps_before: int | None = None
         self._batches = -1
         self._loader_states: list[dict[str, Any]] = []
         self._breaking_off = False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Note where the loader begins, or goes on."""
+        """Note where training begins, or goes on."""
+        self._steps_before = trainer.global_step
         self._note(trainer)
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
@@ -221,7 +223,7 @@ class InterruptCheckpoint(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         """Save what was learnt, if anything was, and say where."""
-        if trainer.state.fn != "fit" or trainer.global_step == 0:
+        if trainer.state.fn != "fit" or self._steps_before in (None, trainer.global_step):
             return
         path = Path(trainer.default_root_dir) / "checkpoints" / "interrupted.ckpt"
         self._breaking_off = True

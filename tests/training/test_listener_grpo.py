@@ -408,6 +408,7 @@ def test_the_reward_is_equation_5(tmp_path):
     assert {transcript.answer_token is None for transcript in transcripts} == {True, False}
 
 
+@pytest.mark.slow
 def test_a_step_does_not_depend_on_the_global_random_state(tmp_path):
     ended = []
     for seed in (0, 1):

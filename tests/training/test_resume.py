@@ -89,6 +89,7 @@ def test_going_on_from_a_checkpoint_on_the_way(tmp_path, straight):
     assert_same(fit(tmp_path / "second", STEPS, resume=path), straight, 2)
 
 
+@pytest.mark.slow
 def test_going_on_from_a_checkpoint_of_a_validation(tmp_path, straight):
     options = {"val_check_interval": 2}
     best = RunCheckpoint(save_top_k=1, monitor="val/unparsable_share", mode="max", filename="best")
@@ -98,6 +99,7 @@ def test_going_on_from_a_checkpoint_of_a_validation(tmp_path, straight):
     assert_same(fit(tmp_path / "second", STEPS, resume=path, **options), straight, 2)
 
 
+@pytest.mark.slow
 def test_supervised_fine_tuning_goes_on_too(tmp_path):
     unbroken = fit(tmp_path / "straight", STEPS, sft=True)
     fit(tmp_path / "first", 2, last(), sft=True)
@@ -148,33 +150,45 @@ def test_ctrl_c_leaves_a_checkpoint_that_goes_on(tmp_path, straight, hook, count
     assert_same(fit(tmp_path / "second", STEPS, resume=path, **options), straight, done)
 
 
-def test_a_run_that_was_gone_on_with_can_be_broken_off_in_its_first_batch(tmp_path, straight):
-    fit(tmp_path / "first", 2, last())
+class Fail(Callback):
+    """The n-th batch cannot be begun, or the second optimizer step of a batch cannot be made."""
 
-    class Fail(Callback):
-        def on_train_batch_start(self, *args: Any) -> None:
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Any, *args: Any) -> None:
+        if trainer.global_step == self.step:
             raise OSError("disk full")
 
+    def on_before_optimizer_step(self, trainer: Any, *args: Any) -> None:
+        if trainer.global_step == self.step:
+            raise OSError("disk full")
+
+
+@pytest.mark.parametrize("gone_on", [False, True])
+def test_nothing_learnt_leaves_no_checkpoint(tmp_path, gone_on):
+    options: dict[str, Any] = {}
+    if gone_on:
+        fit(tmp_path / "first", 2, last())
+        options["resume"] = tmp_path / "first" / "checkpoints" / "last.ckpt"
     with pytest.raises(OSError, match="disk full"):
-        fit(
-            tmp_path / "second",
-            STEPS,
-            Fail(),
-            InterruptCheckpoint(),
-            resume=tmp_path / "first" / "checkpoints" / "last.ckpt",
-        )
+        fit(tmp_path / "second", STEPS, InterruptCheckpoint(), Fail(2 if gone_on else 0), **options)
+    assert not list((tmp_path / "second").rglob("*.ckpt"))
+
+
+@pytest.mark.slow
+def test_a_rollout_that_was_half_used_is_seen_again(tmp_path):
+    """Its optimizer steps so far are kept: the first batch after going on is cut short, and not left out."""
+    updates = Updates(minibatches=2)
+    unbroken = fit(tmp_path / "straight", 6, updates=updates)
+    fit(tmp_path / "first", 2, last(), updates=updates)
+    resume = tmp_path / "first" / "checkpoints" / "last.ckpt"
+    with pytest.raises(OSError, match="disk full"):
+        fit(tmp_path / "second", 6, Fail(3), InterruptCheckpoint(), resume=resume, updates=updates)
     path = tmp_path / "second" / "checkpoints" / "interrupted.ckpt"
-    assert_same(fit(tmp_path / "third", STEPS, resume=path), straight, 2)
-
-
-def test_nothing_learnt_leaves_no_checkpoint(tmp_path):
-    class Fail(Callback):
-        def on_train_batch_start(self, *args: Any) -> None:
-            raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        fit(tmp_path, STEPS, InterruptCheckpoint(), Fail())
-    assert not list(tmp_path.rglob("*.ckpt"))
+    assert steps_in(path) == 3
+    _, seen = fit(tmp_path / "third", 7, resume=path, updates=updates)
+    assert seen == unbroken[1][1:3]
 
 
 def test_the_last_checkpoint_is_the_end_of_training(tmp_path):
@@ -186,6 +200,7 @@ def test_the_last_checkpoint_is_the_end_of_training(tmp_path):
     assert all(torch.equal(value, trained[name]) for name, value in saved["state_dict"].items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("updates", "every", "expected"),
     [
@@ -201,6 +216,7 @@ def test_checkpoints_count_optimizer_steps(tmp_path, updates, every, expected):
     assert saved == expected
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_save_off_the_beat(tmp_path):
     fit(tmp_path / "first", 2, last())
     keep = RunCheckpoint(every_n_train_steps=2, save_top_k=-1, filename="{step}")
@@ -208,6 +224,7 @@ def test_a_resumed_run_does_not_save_off_the_beat(tmp_path):
     assert sorted(steps_in(path) for path in (tmp_path / "second").rglob("*.ckpt")) == [4]
 
 
+@pytest.mark.slow
 def test_sample_tables_keep_their_beat(tmp_path):
     fit(tmp_path, 2, last(), SampleTable(every_n_steps=3, show=False))
     fit(tmp_path, STEPS, SampleTable(every_n_steps=3, show=False), resume=tmp_path / "checkpoints" / "last.ckpt")
