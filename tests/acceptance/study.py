@@ -25,8 +25,8 @@ from lit_listener.evaluation.statistics import Interval
 SEEDS = (0, 1, 2)
 _HEADER = """# The Shapes study
 
-Written by `make accept`. Every row is 3 seeds x 1,000 fresh pairs (the start: 1,000), each judged once by a sampled trace;
-in brackets 95% intervals, bootstrapped over prompts, all seeds together. Configs:
+Written by `make accept`. Every row is 3 seeds x 1,000 fresh pairs (the start: 1,000), each judged once by a sampled
+trace; in brackets 95% intervals, bootstrapped over prompts, all seeds together. Configs:
 `configs/shapes/{grpo,grpo_listener,random_listener}.yaml`; a seed sets `--seed_everything`, `--data.seed` and
 `--model.init_args.sampling.seed`. Contradictions: completions with a readable answer whose trace states the other
 verdict, by rule (`lit_listener/tasks/verdicts.py`), so no model that took part in training judges them.
