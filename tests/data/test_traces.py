@@ -153,7 +153,7 @@ def test_wrong_mixes(mix, message):
 
 def test_other_pairs_have_no_known_facts(make_pair):
     shown = ShownPair(make_pair(), "a", index=0)
-    with pytest.raises(TypeError, match="ShapesTraces tells of Shapes pairs only, got a PreferencePair"):
+    with pytest.raises(ValueError, match="ShapesTraces tells of Shapes pairs only, got a PreferencePair"):
         ShapesTraces({"hasty": 1.0})(shown)
     with pytest.raises(TypeError, match="only Shapes pairs have known scenes, got a PreferencePair"):
         displayed_scenes(shown)

@@ -43,7 +43,10 @@ class ShapesTraces(Demonstrator):
         """The demonstration for this pair in this epoch; a pure function of (seed, epoch, index)."""
         pair = shown.pair
         if not isinstance(pair, ShapesPair):
-            raise TypeError(f"ShapesTraces tells of Shapes pairs only, got a {type(pair).__name__}")
+            raise ValueError(  # noqa: TRY004  # an option is wrong (data.traces), not an argument's type
+                f"ShapesTraces tells of Shapes pairs only, got a {type(pair).__name__}: give data.train Shapes pairs, or "
+                "data.traces a demonstrator of your own"
+            )
         rng = np.random.default_rng([self.seed, shown.epoch, shown.index])
         habit = str(rng.choice(list(self.mix), p=list(self.mix.values())))
         scenes = displayed_scenes(shown)
