@@ -44,8 +44,8 @@ class ShapesTraces(Demonstrator):
         pair = shown.pair
         if not isinstance(pair, ShapesPair):
             raise ValueError(  # noqa: TRY004  # an option is wrong (data.traces), not an argument's type
-                f"ShapesTraces tells of Shapes pairs only, got a {type(pair).__name__}: give data.train Shapes pairs, or "
-                "data.traces a demonstrator of your own"
+                f"ShapesTraces tells of Shapes pairs only, got a {type(pair).__name__}: train on Shapes pairs, or "
+                "name a demonstrator of your own as data.traces"
             )
         rng = np.random.default_rng([self.seed, shown.epoch, shown.index])
         habit = str(rng.choice(list(self.mix), p=list(self.mix.values())))
