@@ -158,5 +158,5 @@ def test_fields_keep_their_names():
     # Other tools read them as columns of predictions.parquet.
     assert " ".join(field.name for field in fields(Prediction)) == (
         "pair_id prompt_id prompt rollout first label answer outcome p_second listener_p_second listener_p_correct "
-        "contradicts stated_verdict length truncated trace share_a generator_a generator_b"
+        "contradicts stated_verdict length truncated trace share_a generator_a generator_b source"
     )
