@@ -18,7 +18,8 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from lit_listener.vlm.backbone import SUPPORTED_FAMILIES, Backbone
 from lit_listener.vlm.encoding import Encoder, Reader, vocabulary_of
@@ -162,9 +163,8 @@ def load_backbone(name: str, spec: PolicySpec) -> tuple[Backbone, Reader]:
         )
     _no_dropout(model)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=spec.trust_remote_code)
-    image_processor = AutoImageProcessor.from_pretrained(
-        folder, backend="pil", trust_remote_code=spec.trust_remote_code
-    )
+    # the supported families share this class; named, because AutoImageProcessor of transformers 5.17 wants torchvision
+    image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
     backbone = Backbone(model, vocabulary_of(tokenizer, config, model.generation_config)).eval()
     encoder = Encoder(tokenizer, image_processor, model.model.get_rope_index, config)
     return backbone, Reader(encoder, TokenBytes(tokenizer), tokenizer, image_processor)
