@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?=
-DEMO_RUN ?= runs/demo
+DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 ASSETS := lit_listener/assets
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 

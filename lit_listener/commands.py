@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 
 from lit_listener.cli import build_cli
 from lit_listener.data.look import look
@@ -12,6 +11,7 @@ from lit_listener.data.records import PairSource
 from lit_listener.data.shapes import RENDERERS, ShapesPairs
 from lit_listener.data.sources.table import PairTable
 from lit_listener.evaluation.tables import before_after_table
+from lit_listener.training.terminal import wide_terminal
 
 
 def progress(run_dir: Path, checkpoint: Path | None = None) -> None:
@@ -31,25 +31,27 @@ def progress(run_dir: Path, checkpoint: Path | None = None) -> None:
     )
     rows = compare(before, after)
     curves = write_progress(run_dir, before, after, rows)
-    console = _console()
+    console = wide_terminal()
     console.print(before_after_table(rows))
     console.print(f"Learning curves: {curves}")
 
 
-def data(source: str, sheet: Path | None = None, limit: int = 1000) -> None:
+def data(source: str, sheet: Path | None = None, limit: int = 1000, columns: dict[str, str] | None = None) -> None:
     """Look at a data set before training: counts, agreement, image sizes, and a sheet of sample pairs.
 
     Args:
         source: "shapes" for the bundled world (its held-out renderer included), or the path of a table of pairs.
         sheet: PNG to write sample pairs to.
         limit: pairs to look at, at most.
+        columns: names of a table's columns, where they are not prompt, image_a, image_b and share_a:
+            ``--columns.preferred winner``, or ``votes_a`` and ``votes_b`` in place of ``share_a``.
     """
     pairs: PairSource
     if source == "shapes":
         pairs = ShapesPairs(sorted(RENDERERS), size=limit, split="train", drop_ties=False)
     else:
-        pairs = PairTable(source, drop_ties=False)
-    console = _console()
+        pairs = PairTable(source, drop_ties=False, **(columns or {}))  # type: ignore[arg-type]  # names of columns
+    console = wide_terminal()
     console.print(look(pairs, sheet, limit))
     if sheet is not None:
         console.print(f"Sample pairs: {sheet}")
@@ -69,9 +71,3 @@ def read_run_config(run_dir: Path) -> dict[str, Any]:
         config.pop(belongs_to_fit, None)
     config["run_dir"] = str(run_dir)
     return config
-
-
-def _console() -> Console:
-    """The terminal; output to a file or a pipe is as wide as the widest table, not 80 columns."""
-    console = Console()
-    return console if console.is_terminal else Console(width=100)

@@ -514,3 +514,14 @@ def test_data_is_looked_at(capsys, tmp_path):
     shown = capsys.readouterr().out
     assert "distinct prompts" in shown
     assert Image.open(tmp_path / "sheet.png").width > 100
+
+
+def test_a_table_with_columns_of_its_own_is_looked_at(capsys, tmp_path):
+    for name in ("left.png", "right.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    table = tmp_path / "own.csv"
+    table.write_text("prompt,image_a,image_b,winner\na cat,left.png,right.png,a\na dog,left.png,right.png,tie\n")
+    assert call("data", table, "--columns.preferred", "winner") == 0
+    assert re.search(r"ties +1 +50\.0%", capsys.readouterr().out)
+    assert call("data", table) == 1
+    assert "one of share_a, votes_a with votes_b, or preferred" in capsys.readouterr().err

@@ -19,7 +19,8 @@ MEASURE_NAMES: Mapping[str, str] = {
 }
 """The measures shown, in order, and what they are called in the table."""
 
-CAPTION = "In brackets: 95% intervals, bootstrapped over prompts.\nDifference: after - before, in percentage points."
+_BRACKETS = "In brackets: 95% intervals, bootstrapped over prompts."
+CAPTION = f"{_BRACKETS}\nDifference: after - before, in percentage points."
 _HEADINGS = ("before", "after", "difference")
 
 
@@ -39,6 +40,27 @@ class _Line:
     cells: tuple[str, str, str]
 
 
+def summary_table(sources: Mapping[str, Mapping[str, Interval]]) -> Table:
+    """The measures of one test run, a column a source, for the terminal.
+
+    Args:
+        sources: The measures of each source, by the source's name.
+
+    Raises:
+        ValueError: A measure is missing; the message names the source and the measure.
+    """
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption=f"\n{_BRACKETS}", caption_justify="left"
+    )
+    table.add_column("", overflow="fold")
+    for source in sources:
+        table.add_column(Text(source), justify="right", overflow="fold")
+    for key, name in MEASURE_NAMES.items():
+        cells = (_share(_find(measured, key, f"source {source!r}")) for source, measured in sources.items())
+        table.add_row(Text(name), *(Text(cell) for cell in cells))
+    return table
+
+
 def before_after_table(rows: Mapping[str, BeforeAfter]) -> Table:
     """A table for the terminal, at most 100 columns wide; a narrower terminal wraps cells and cuts no number off.
 
@@ -51,8 +73,7 @@ def before_after_table(rows: Mapping[str, BeforeAfter]) -> Table:
     Raises:
         ValueError: A measure is missing; the message names the split and the measure.
     """
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption=f"\n{CAPTION}", caption_justify="left")
-    table.add_column("", overflow="fold")
+    table = _table(CAPTION)
     for heading in _HEADINGS:
         table.add_column(heading, justify="right", overflow="fold")
     previous = None
@@ -83,6 +104,12 @@ def before_after_markdown(rows: Mapping[str, BeforeAfter]) -> str:
         texts = (text.replace("|", "\\|") for text in (line.split, line.measure, *line.cells))
         lines.append(f"| {' | '.join(texts)} |")
     return "\n".join([*lines, "", CAPTION, ""])
+
+
+def _table(caption: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption=f"\n{caption}", caption_justify="left")
+    table.add_column("", overflow="fold")
+    return table
 
 
 def _lines(rows: Mapping[str, BeforeAfter]) -> Iterator[_Line]:

@@ -12,10 +12,12 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-from lit_listener.evaluation.metrics import Prediction
+from lit_listener.evaluation.metrics import Prediction, summary
 from lit_listener.evaluation.predictions_file import write_predictions
+from lit_listener.evaluation.tables import summary_table
 from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.training.reasoner import Reasoner
+from lit_listener.training.terminal import wide_terminal
 from lit_listener.vlm.loading import DTypeName, save_model
 
 _SAMPLE_COLUMNS = ("step", "prompt", "label", "answer", "outcome", "p_correct", "reward", "completion")
@@ -93,10 +95,15 @@ class SampleTable(Callback):
 
 
 class PredictionsFile(Callback):
-    """Gathers what ``test`` and ``predict`` judged into ``predictions.parquet`` of the run's folder."""
+    """Gathers what ``test`` and ``predict`` judged into ``predictions.parquet`` of the run's folder.
+
+    ``test`` ends with a table of each source's measures, with 95% intervals.
+    """
 
     def __init__(self) -> None:
         self.predictions: list[Prediction] = []
+        self.only_gather = False
+        """Neither write nor show: for who goes on with the predictions."""
 
     def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Begin anew."""
@@ -116,8 +123,12 @@ class PredictionsFile(Callback):
 
     @rank_zero_only
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the file, whole."""
-        write_predictions(self.predictions, Path(trainer.default_root_dir) / "predictions.parquet")
+        """Write the file, whole, and show what it amounts to."""
+        if self.only_gather:
+            return
+        self._write(trainer)
+        rows = {name: [p for p in self.predictions if p.source == name] for name in self._sources()}
+        wide_terminal().print(summary_table({name: summary(predictions) for name, predictions in rows.items()}))
 
     def on_predict_batch_end(
         self,
@@ -132,7 +143,19 @@ class PredictionsFile(Callback):
         self.predictions.extend(Prediction(**row) for row in outputs)
 
     on_predict_start = on_test_start
-    on_predict_end = on_test_end
+
+    @rank_zero_only
+    def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the file, whole."""
+        self._write(trainer)
+
+    def _sources(self) -> list[str]:
+        return list(dict.fromkeys(prediction.source for prediction in self.predictions))
+
+    def _write(self, trainer: lightning.Trainer) -> None:
+        path = Path(trainer.default_root_dir) / "predictions.parquet"
+        write_predictions(self.predictions, path)
+        rank_zero_info(f"Predictions: {path}")
 
 
 class ExportModel(Callback):
@@ -228,7 +251,9 @@ class InterruptCheckpoint(Callback):
         path = Path(trainer.default_root_dir) / "checkpoints" / "interrupted.ckpt"
         self._breaking_off = True
         trainer.save_checkpoint(path, weights_only=False)
-        rank_zero_info(f"Stopped after {trainer.global_step} optimizer steps; go on with --ckpt_path {path}")
+        rank_zero_info(
+            f"Stopped after {trainer.global_step} optimizer steps; go on with --ckpt_path {path} and a new --run_dir"
+        )
 
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]

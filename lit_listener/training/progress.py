@@ -67,5 +67,6 @@ def write_progress(
 
 def _test(model: Reasoner, data: PreferenceData, trainer: Trainer, checkpoint: Path | None) -> list[Prediction]:
     collector = next(c for c in trainer.callbacks if isinstance(c, PredictionsFile))  # type: ignore[attr-defined]
+    collector.only_gather = True
     trainer.test(model, data, ckpt_path=checkpoint, verbose=False, weights_only=True)
     return collector.predictions

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
+from rich.console import Console
 
 _NO_CONCERN_OF_USERS = (
     ".*set_vital.*",  # torchdata calls a deprecated torch function
@@ -57,3 +58,9 @@ def quiet_libraries() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "litlogger" not in record.getMessage()
     )
+
+
+def wide_terminal() -> Console:
+    """The terminal; output to a file or a pipe is as wide as the widest table, not 80 columns."""
+    console = Console()
+    return console if console.is_terminal else Console(width=100)

@@ -209,7 +209,7 @@ def _load_with_adapter(spec: PolicySpec, reference: ReferenceName) -> Models:
         if not (Path(spec.start) / "adapter_config.json").is_file():
             raise FileNotFoundError(
                 f"policy.start: no adapter_config.json in {spec.start!r}; with lora, start must be an adapter folder "
-                "(to adapt another full model, name it as policy.base)"
+                "or null (to adapt another full model, name it as policy.base)"
             )
         _check_scale(spec.lora, Path(spec.start))
         adapted = PeftModel.from_pretrained(base.model, spec.start, is_trainable=True)

@@ -61,7 +61,7 @@ def test_samples_can_be_left_out_or_kept_silent(tmp_path, capsys, every, show, f
 
 
 @pytest.mark.parametrize("command", ["test", "predict"])
-def test_predictions_are_written_whole(tmp_path, command):
+def test_predictions_are_written_whole(tmp_path, capsys, command):
     collector = PredictionsFile()
     run = trainer(tmp_path, 1, collector)
     loaders = data(test={"held_in": pairs(3, split="test"), "held_out": pairs(2, split="test")}, eval_batch_size=2)
@@ -70,6 +70,17 @@ def test_predictions_are_written_whole(tmp_path, command):
     rows = read_predictions(tmp_path / "predictions.parquet")
     assert rows == collector.predictions
     assert [row.source for row in rows] == ["held_in"] * 3 + ["held_out"] * 2
+    shown = capsys.readouterr().out
+    assert ("accuracy" in shown and "held_out" in shown) == (command == "test")
+
+
+def test_predictions_can_be_gathered_alone(tmp_path, capsys):
+    collector = PredictionsFile()
+    collector.only_gather = True
+    trainer(tmp_path, 1, collector).test(grpo(), data(test={"held_in": pairs(2, split="test")}), verbose=False)
+    assert len(collector.predictions) == 2
+    assert not (tmp_path / "predictions.parquet").exists()
+    assert "accuracy" not in capsys.readouterr().out
 
 
 def test_an_exported_model_loads_with_the_trained_weights(tmp_path):

@@ -88,7 +88,10 @@ def _read_json_object(line: str, place: str) -> dict[str, Any]:
 def _check_columns(path: Path, columns: list[str], found: list[str]) -> None:
     missing = [column for column in columns if column not in found]
     if missing:
-        raise ValueError(f"{path}: there is no column {' or '.join(map(repr, missing))}; the columns are {found}")
+        raise ValueError(
+            f"{path}: there is no column {' or '.join(map(repr, missing))}; the columns are {found}. Name "
+            "yours as options: prompt, image_a, image_b, and one of share_a, votes_a with votes_b, or preferred"
+        )
 
 
 _READERS: dict[str, Callable[[Path, list[str]], datasets.Dataset]] = {
