@@ -58,7 +58,10 @@ class SaveRunConfig(SaveConfigCallback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """A run that broke off before its first step is none: its folder may be named again."""
         if self.already_saved and trainer.is_global_zero and self._steps_before in (None, trainer.global_step):
-            (Path(trainer.default_root_dir) / "config.yaml").unlink(missing_ok=True)
+            folder = Path(trainer.default_root_dir)
+            (folder / "config.yaml").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it holds something else
+                folder.rmdir()
 
 
 class QuietParser(LightningArgumentParser):

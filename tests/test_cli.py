@@ -525,3 +525,9 @@ def test_a_table_with_columns_of_its_own_is_looked_at(capsys, tmp_path):
     assert re.search(r"ties +1 +50\.0%", capsys.readouterr().out)
     assert call("data", table) == 1
     assert "one of share_a, votes_a with votes_b, or preferred" in capsys.readouterr().err
+
+
+def test_a_failed_start_leaves_no_folder(path, tmp_path):
+    run = tmp_path / "run"
+    assert call("fit", "--config", path, "--run_dir", run, "--model.policy.base", "./nowhere") == 1
+    assert not run.exists()
