@@ -119,7 +119,7 @@ class PredictionsFile(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep a batch's predictions."""
-        self.predictions.extend(outputs)
+        self.predictions.extend(Prediction(**row) for row in outputs)
 
     @rank_zero_only
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -130,19 +130,8 @@ class PredictionsFile(Callback):
         rows = {name: [p for p in self.predictions if p.source == name] for name in self._sources()}
         wide_terminal().print(summary_table({name: summary(predictions) for name, predictions in rows.items()}))
 
-    def on_predict_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep a batch's predictions."""
-        self.predictions.extend(Prediction(**row) for row in outputs)
-
     on_predict_start = on_test_start
+    on_predict_batch_end = on_test_batch_end
 
     @rank_zero_only
     def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

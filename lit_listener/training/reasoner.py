@@ -258,13 +258,11 @@ class Reasoner(lightning.LightningModule):
 
     def test_step(  # type: ignore[override]  # callbacks are given what is returned, whatever it is
         self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0
-    ) -> list[Prediction]:
-        """Judge a batch; the predictions are gathered and written by a callback."""
-        return self.judge(batch, self._source_names("test")[dataloader_idx])
-
-    def predict_step(self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0) -> list[dict[str, Any]]:
-        """Judge a batch; as dicts, since Lightning refuses to gather frozen records."""
+    ) -> list[dict[str, Any]]:
+        """Judge a batch; a row a prediction (Lightning cannot move frozen records), gathered by a callback."""
         return [asdict(prediction) for prediction in self.judge(batch, self._source_names("test")[dataloader_idx])]
+
+    predict_step = test_step  # the same, without a summary
 
     def _source_names(self, stage: str) -> list[str]:
         data = self.trainer.datamodule  # type: ignore[attr-defined]

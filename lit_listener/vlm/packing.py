@@ -23,7 +23,6 @@ class PackedBatch(TensorRecord):
     position_ids_3PK: Tensor
     attention_P1KK: Tensor
     """True where a query (row) may see a key (column)."""
-    image_grid_I3: Tensor
     source_NT: Tensor
     """Place in the packed row whose hidden state predicts this completion token (the logit at t predicts t + 1)."""
     targets_NT: Tensor
@@ -71,7 +70,6 @@ def pack(prompts: PromptBatch, completions: Completions) -> PackedBatch:
         input_ids_PK=packed_ids,
         position_ids_3PK=packed_positions,
         attention_P1KK=attention[:, None],
-        image_grid_I3=prompts.image_grid_I3,
         source_NT=source.reshape(-1, tokens),
         targets_NT=completions.ids_NT,
         mask_NT=completions.mask_NT,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lit_listener.objective import SUPPRESSED_LOGIT, suppression_mask
 from lit_listener.vlm.backbone import Backbone, LabelIds
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import PromptBatch, Vocabulary
@@ -114,9 +115,9 @@ def sample(logits_NV: Tensor, uniform_N: Tensor, temperature: float, vocabulary:
     Returns:
         token ids ``[N]``.
     """
-    scaled = logits_NV.float() / temperature
-    scaled[:, vocabulary.suppressed_ids.to(scaled.device)] = float("-inf")
-    scaled[:, vocabulary.size :] = float("-inf")
+    # the same mask and logit as in training's log-probs: one distribution is sampled and scored
+    never_V = suppression_mask(logits_NV.shape[1], vocabulary.suppressed_ids, vocabulary_size=vocabulary.size)
+    scaled = (logits_NV.float() / temperature).masked_fill(never_V.to(logits_NV.device), SUPPRESSED_LOGIT)
     cumulative = scaled.softmax(-1).double().cumsum(-1)
     return torch.searchsorted(cumulative, (uniform_N * cumulative[:, -1])[:, None], right=True).flatten()
 
