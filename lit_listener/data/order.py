@@ -5,6 +5,9 @@ or less where their number is odd), so that a position cannot be learned.
 
 The position within an epoch belongs to one pass over it, not to the order: loaders fetch ahead of what is used, break
 passes off, and open several iterators of which they read one.
+
+Several processes share an order like players a pack of cards: each takes every n-th place. So the places of a step are
+the same however many processes share it.
 """
 
 from collections.abc import Iterator
@@ -12,36 +15,51 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
+from torch.utils.data.distributed import DistributedSampler
 
 from lit_listener.data.records import PairSource, ShownPair, Side
 
 Place = tuple[int, int, int]
-"""(index of the pair, label it shall have, epoch)."""
+"""(index of the pair, label it shall have, epoch); ~index for a pair that is only there to keep ranks in step."""
 
 
-class EpochOrder(Sampler[Place]):
-    """Places of one epoch after another, shuffled or in turn.
+class EpochOrder(DistributedSampler[Place]):
+    """Places of one epoch after another, shuffled or in turn: those of one rank.
 
     Each iterator is a pass over one epoch, which it takes up when its first place is asked for: the next epoch if
-    shuffled, epoch 0 every time if not, since evaluation must not drift.
+    shuffled, epoch 0 every time if not, since evaluation must not drift. Every rank is given the same number of places:
+    where they do not divide, training leaves the last few out of the epoch, and evaluation repeats some, marked so
+    that they are not counted. (A ``DistributedSampler``, so that Lightning puts none in its place.)
 
     Args:
-        size: number of pairs; at least 1.
+        size: number of pairs; at least 1, and in training at least one a rank.
         seed: seed of shuffle and display order.
         shuffle: a new permutation every epoch, or the pairs in turn.
+        rank: which process this is, from 0.
+        ranks: processes that share the epoch.
     """
 
-    def __init__(self, size: int, seed: int, *, shuffle: bool) -> None:
+    def __init__(self, size: int, seed: int, *, shuffle: bool, rank: int = 0, ranks: int = 1) -> None:
         if size < 1:
             raise ValueError(f"the data set is empty: need at least 1 pair, got {size}; check path, split and filters")
+        if shuffle and size < ranks:
+            raise ValueError(f"the data set has fewer pairs ({size}) than there are processes to share them ({ranks})")
+        super().__init__(_Sized(size), num_replicas=ranks, rank=rank, shuffle=shuffle, seed=seed)
         self._size = size
         self._seed = seed
         self._shuffle = shuffle
+        self._rank = rank
+        self._ranks = ranks
         self._next_epoch = 0
 
     def __len__(self) -> int:
-        return self._size
+        return self._size // self._ranks if self._shuffle else -(-self._size // self._ranks)
+
+    @property
+    def ranks(self) -> int:
+        """Processes that share the epoch."""
+        return self._ranks
 
     def __iter__(self) -> "EpochPass":
         return EpochPass(self)
@@ -62,7 +80,23 @@ class EpochOrder(Sampler[Place]):
         rng = np.random.default_rng([self._seed, epoch])
         labels = rng.permutation(self._size) % 2
         indices = rng.permutation(self._size) if self._shuffle else np.arange(self._size)
-        return indices, labels[indices]
+        labels = labels[indices]
+        if not self._shuffle:  # as many for each rank; the repeated ones are marked
+            missing = len(self) * self._ranks - self._size
+            indices = np.concatenate([indices, ~np.resize(indices, missing)])
+            labels = np.concatenate([labels, np.resize(labels, missing)])
+        own = slice(self._rank, len(self) * self._ranks, self._ranks)
+        return indices[own], labels[own]
+
+
+class _Sized(Dataset[Place]):
+    """All that a ``DistributedSampler`` asks of its data."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
 
 
 class EpochPass(Iterator[Place]):
@@ -86,15 +120,16 @@ class EpochPass(Iterator[Place]):
         return place
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch, the number of places handed out, and what the order is of."""
+        """The epoch, the number of places handed out on all ranks together, and what the order is of."""
         epoch = self._order.next_epoch if self._epoch is None else self._epoch
-        return {"epoch": epoch, "position": self._position, **self._order.identity}
+        return {"epoch": epoch, "position": self._position * self._order.ranks, **self._order.identity}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved state.
 
         Raises:
-            ValueError: The state was saved by an order of another size, seed or kind, whose places are others.
+            ValueError: The state was saved by an order of another size, seed or kind, whose places are others; or by
+                so many processes that its position falls between two of this one's steps.
         """
         saved = {key: state[key] for key in self._order.identity}
         if saved != self._order.identity:
@@ -103,7 +138,12 @@ class EpochPass(Iterator[Place]):
                 f"{self._order.identity}; resume with the same data, or start a new run from the checkpoint's weights"
             )
         self._begin(state["epoch"])
-        self._position = state["position"]
+        self._position, rest = divmod(state["position"], self._order.ranks)
+        if rest:
+            raise ValueError(
+                f"cannot go on in the middle of an epoch: {state['position']} pairs were used, which "
+                f"{self._order.ranks} processes cannot share evenly; resume with as many processes as before"
+            )
 
     def _begin(self, epoch: int) -> int:
         self._epoch = epoch
@@ -122,7 +162,9 @@ class ShownPairs(Dataset[ShownPair]):
 
     def __getitem__(self, place: Place) -> ShownPair:
         index, label, epoch = place
+        counted = index >= 0
+        index = index if counted else ~index
         pair = self._pairs[index]
         preferred: Side = pair.preferred or "a"
         other: Side = "b" if preferred == "a" else "a"
-        return ShownPair(pair, preferred if label == 0 else other, index, epoch)
+        return ShownPair(pair, preferred if label == 0 else other, index, epoch, counted)

@@ -51,6 +51,8 @@ class ShownPair:
     index: int
     """The pair's place in its data set."""
     epoch: int = 0
+    counted: bool = True
+    """False for a pair that is judged twice, only to keep several processes in step: it enters no figure."""
 
     @property
     def images(self) -> tuple[Image, Image]:

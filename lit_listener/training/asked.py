@@ -1,6 +1,6 @@
 """The record of questions on their way through a step: pairs, prompts and image features, cut together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -32,3 +32,9 @@ class Asked:
             features_MD=self.features_MD[rows],
             feature_rows_I=self.feature_rows_I[images],
         )
+
+
+def slices(whole: slice, size: int | None) -> Iterator[slice]:
+    """A slice cut into slices of ``size``, the last one shorter where it does not divide; None does not cut."""
+    size = size or whole.stop - whole.start
+    return (slice(at, min(at + size, whole.stop)) for at in range(whole.start, whole.stop, size))

@@ -21,8 +21,8 @@ class PreferenceData(lightning.LightningDataModule):
         validation: pairs validated on, by name ("held_in").
         test: pairs tested on, by name.
         traces: writes a demonstration for each training pair; needed by supervised fine-tuning only.
-        batch_size: pairs (prompts) a step.
-        eval_batch_size: pairs a batch in validation and test.
+        batch_size: pairs (prompts) a step, over all processes together: more GPUs make the same step faster.
+        eval_batch_size: pairs a batch in validation and test, on each process.
         num_workers: processes that load pairs; 0 loads in the main process.
         seed: seed of shuffle and display order.
     """
@@ -56,7 +56,13 @@ class PreferenceData(lightning.LightningDataModule):
         if self.train is None:
             raise ValueError("data.train: nothing to train on; name a source of pairs")
         collate = partial(_demonstrate, self.traces) if self.traces else _as_they_are
-        return self._loader(self.train, self.batch_size, shuffle=True, collate=collate)
+        ranks = self._ranks()[1]
+        if self.batch_size % ranks:
+            raise ValueError(
+                f"data.batch_size: {self.batch_size} pairs a step cannot be shared evenly by {ranks} processes; choose "
+                f"a multiple of {ranks}"
+            )
+        return self._loader(self.train, self.batch_size // ranks, shuffle=True, collate=collate)
 
     def val_dataloader(self) -> list[StatefulDataLoader]:
         """One loader a validation source."""
@@ -78,14 +84,20 @@ class PreferenceData(lightning.LightningDataModule):
         shuffle: bool = False,
         collate: Callable[[list[ShownPair]], list[Any]] | None = None,
     ) -> StatefulDataLoader:
+        rank, ranks = self._ranks()
+        order = EpochOrder(len(pairs), self.seed, shuffle=shuffle, rank=rank, ranks=ranks)
         return StatefulDataLoader(
             ShownPairs(pairs),
             batch_size=batch_size,
-            sampler=EpochOrder(len(pairs), self.seed, shuffle=shuffle),
+            sampler=order,
             num_workers=self.num_workers,
-            drop_last=shuffle and len(pairs) >= batch_size,
+            drop_last=shuffle and len(order) >= batch_size,
             collate_fn=collate or _as_they_are,
         )
+
+    def _ranks(self) -> tuple[int, int]:
+        """This process's rank, and how many processes there are."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
 
 def _as_they_are(batch: list[Record]) -> list[Record]:

@@ -1,15 +1,17 @@
 """GRPO with a listener: the papers' training, one rollout and its updates a step.
 
-``training_step`` reads as the method: ask, roll out, read, score by the reference, hear the listener, reward, compare
-within groups, update (Gambashidze et al. 2025, sections 3.3 and 4.3). The mathematics is in ``objective``.
+``training_step`` and ``collect`` read as the method: ask, roll out, read, score by the reference, hear the listener,
+reward, compare within groups, update (Gambashidze et al. 2025, sections 3.3 and 4.3). The mathematics is in
+``objective``.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import torch
+from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
 
 from lit_listener.data.records import Demonstration, ShownPair
@@ -21,88 +23,25 @@ from lit_listener.objective import (
     policy_loss,
     shaped_reward,
 )
-from lit_listener.objective.advantages import AdvantageScale
-from lit_listener.objective.policy_loss import ImportanceLevel, LossNormalizer
 from lit_listener.tasks import Transcript
-from lit_listener.training.asked import Asked
+from lit_listener.training.asked import Asked, slices
+from lit_listener.training.grpo_options import Objective, RewardWeights, Updates
 from lit_listener.training.reasoner import Reasoner
-from lit_listener.training.step_report import Rewards, StepTimes, UpdateTotals, step_metrics
+from lit_listener.training.rollout_state import RolledOut, Unfinished
+from lit_listener.training.step_report import (
+    Rewards,
+    StepOutcome,
+    StepTimes,
+    StepTrail,
+    UpdateTotals,
+    require_finite,
+    step_metrics,
+)
+from lit_listener.training.stopping import StopRequested
+from lit_listener.vlm import ranks
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Heard
 from lit_listener.vlm.packing import pack
-
-
-@dataclass(frozen=True)
-class RewardWeights:
-    """Weights of Eq. 5's terms; the format term has weight 1.
-
-    Args:
-        accuracy: weight of the right answer; at least 0.
-        listener: weight of max(0, p_corr - 0.5); 0 is plain GRPO.
-    """
-
-    accuracy: float = 0.5
-    listener: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in ("accuracy", "listener"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"model.reward.{name}: expected a weight of at least 0, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class Objective:
-    """The options of Eqs. 1 and 2.
-
-    Args:
-        kl_weight: weight of the KL penalty towards the reference (lambda); at least 0.
-        clip_low: the ratio is clipped below at 1 - clip_low; at least 0.
-        clip_high: the ratio is clipped above at 1 + clip_high; at least 0.
-        normalizer: sequence (GRPO), token (DAPO, over the whole optimizer step) or constant (Dr. GRPO).
-        importance: ratio a token, or a sequence (GSPO).
-        advantage_scale: divide advantages by the group's deviation (std), the batch's (batch) or nothing (none).
-        epsilon: added to the deviation, in units of reward; at least 0.
-    """
-
-    kl_weight: float = 0.04
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    normalizer: LossNormalizer = "sequence"
-    importance: ImportanceLevel = "token"
-    advantage_scale: AdvantageScale = "std"
-    epsilon: float = 1e-4
-
-    def __post_init__(self) -> None:
-        for name in ("kl_weight", "clip_low", "clip_high", "epsilon"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"model.objective.{name}: expected at least 0, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class Updates:
-    """How a rollout is used.
-
-    Args:
-        epochs: times that the policy is updated on one rollout.
-        minibatches: optimizer steps an epoch; a rollout's prompts are dealt out among them.
-        micro_batch_prompts: prompts (each with its whole group) a packed pass; None takes a minibatch at once. Bounds
-            memory and changes no result.
-    """
-
-    epochs: int = 1
-    minibatches: int = 1
-    micro_batch_prompts: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "minibatches", "micro_batch_prompts"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"model.updates.{name}: expected at least 1, got {value}")
-
-    @property
-    def on_policy(self) -> bool:
-        """Whether the one update's policy is the one that sampled: then old log-probs are the new ones, detached."""
-        return self.epochs == 1 and self.minibatches == 1
 
 
 class ListenerGRPO(Reasoner):
@@ -120,9 +59,9 @@ class ListenerGRPO(Reasoner):
         self,
         *args: Any,
         group_size: int = 10,
-        reward: RewardWeights = RewardWeights(),  # frozen
-        objective: Objective = Objective(),  # frozen
-        updates: Updates = Updates(),  # frozen
+        reward: RewardWeights = RewardWeights(),  # noqa: B008  # frozen
+        objective: Objective = Objective(),  # noqa: B008  # frozen
+        updates: Updates = Updates(),  # noqa: B008  # frozen
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -136,6 +75,8 @@ class ListenerGRPO(Reasoner):
         self.reward_weights = reward
         self.objective = objective
         self.updates = updates
+        self.trail = StepTrail()
+        self.unfinished: Unfinished | None = None
 
     @property
     def optimizer_steps_per_batch(self) -> int:
@@ -147,25 +88,46 @@ class ListenerGRPO(Reasoner):
         times = StepTimes(perf_counter())
         self._check(batch)
         asked = self.ask(batch, [(pair.epoch, pair.index) for pair in batch])
-        completions = self.roll_out(asked, self.group_size)
-        transcripts = self.read(completions)
-        times.rollout = times.lap()
-        reference = self.reference_scores(asked, completions, transcripts)
-        heard = self.hear(self.listener, asked, completions, transcripts, reference)
-        times.reference = times.lap()
-        rewards = self.reward(asked, transcripts, heard)
-        advantages_PG = group_advantages(
-            rewards.total_N.view(-1, self.group_size),
-            epsilon=self.objective.epsilon,
-            scale=self.objective.advantage_scale,
-        )
-        totals = self.update(asked, completions, reference.log_probs_NT, advantages_PG.flatten().to(self.device))
+        step = self._taken_up(asked) if self.unfinished else Unfinished(self.collect(asked, times), UpdateTotals())
+        self.update(asked, step)
         times.update = times.lap()
-        metrics = step_metrics(rewards, heard, transcripts, completions, totals, times, self.group_size)
+        metrics = step_metrics(step.rolled.outcome.of_all_ranks(), step.totals.of_all_ranks(), times, self.group_size)
+        self.trail.metrics = metrics
         self.log_dict(metrics, batch_size=len(batch))
         self.log("p_correct", metrics["listener/p_correct"], prog_bar=True, logger=False)
         self.log("reward", metrics["reward/total"], prog_bar=True, logger=False)
-        self.last_step = (asked.shown, transcripts, rewards, heard)
+
+    def collect(self, asked: Asked, times: StepTimes) -> RolledOut:
+        """Roll out, read, score by the reference, hear the listener, reward, and compare within groups."""
+        trail = self.trail = StepTrail(asked.shown)
+        trail.completions = completions = self.roll_out(asked, self.group_size)
+        trail.transcripts = transcripts = self.read(completions)
+        times.rollout = times.lap()
+        trail.reference = reference = self.reference_scores(
+            asked, completions, transcripts, self.updates.micro_batch_prompts
+        )
+        require_finite("the reference's log-probabilities", reference.log_probs_NT[completions.mask_NT])
+        trail.heard = heard = self.hear(self.listener, asked, completions, transcripts, reference)
+        require_finite("the listener's probabilities", heard.p_label_NL[heard.readable_N])
+        times.reference = times.lap()
+        trail.rewards = rewards = self.reward(asked, transcripts, heard)
+        require_finite("rewards", rewards.total_N)
+        trail.advantages_N = advantages_N = self.advantages(rewards).to(self.device)
+        return RolledOut(
+            keys=asked.keys,
+            completions=completions,
+            reference_NT=reference.log_probs_NT,
+            old_NT=None if self.updates.on_policy else self._log_probs(asked, completions),
+            advantages_N=advantages_N,
+            outcome=StepOutcome.of(rewards, heard, transcripts, completions),
+        )
+
+    def advantages(self, rewards: Rewards) -> Tensor:
+        """Eq. 1 over the groups of all ranks, since a deviation may be the batch's; this rank's share of it."""
+        groups = len(rewards.total_N) // self.group_size
+        total_PG = ranks.dealt_together(rewards.total_N, groups).view(-1, self.group_size)
+        advantages_PG = group_advantages(total_PG, epsilon=self.objective.epsilon, scale=self.objective.advantage_scale)
+        return ranks.own_share(advantages_PG.flatten(), groups)
 
     def reward(self, asked: Asked, transcripts: Sequence[Transcript], heard: Heard) -> Rewards:
         """Eq. 5 for every completion."""
@@ -189,48 +151,46 @@ class ListenerGRPO(Reasoner):
             p_correct_N=p_correct_N,
         )
 
-    def update(
-        self, asked: Asked, completions: Completions, reference_NT: Tensor, advantages_N: Tensor
-    ) -> UpdateTotals:
-        """Optimizer steps on one rollout; every minibatch's loss is normalised over all of it."""
+    def update(self, asked: Asked, step: Unfinished) -> None:
+        """The optimizer steps on one rollout that are left; every minibatch's loss is normalised over all of it.
+
+        Raises:
+            StopRequested: the run was asked to stop, and steps are left; they are kept as ``unfinished``.
+        """
+        shares = list(_shares(len(asked.shown), self.updates.minibatches)) * self.updates.epochs
+        self.policy.train()
+        for share in shares[step.totals.steps :]:
+            if step.totals.steps and ranks.any_rank(self.stop_requested):
+                self.unfinished = step
+                raise StopRequested
+            self._optimizer_step(asked, step, share)
+        self.unfinished = None
+        self.policy.eval()
+
+    def _optimizer_step(self, asked: Asked, step: Unfinished, share: slice) -> None:
+        """One step on some of the prompts, micro-batch by micro-batch."""
         optimizer: Any = self.optimizers()
         scheduler: Any = self.lr_schedulers()
-        self.policy.train()
-        old_NT = None if self.updates.on_policy else self._log_probs(asked, completions)
-        totals = UpdateTotals()
-        for _ in range(self.updates.epochs):
-            for step in _shares(len(asked.shown), self.updates.minibatches):
-                optimizer.zero_grad()
-                denominator = loss_denominator(
-                    completions.mask_NT[self._rows(step)], self.objective.normalizer, self.sampling.max_new_tokens
-                )
-                for micro in _slices(step, self.updates.micro_batch_prompts):
-                    result, entropy = self._loss(
-                        asked.select(micro),
-                        completions.select(self._rows(micro)),
-                        None if old_NT is None else old_NT[self._rows(micro)],
-                        reference_NT[self._rows(micro)],
-                        advantages_N[self._rows(micro)],
-                        denominator,
-                    )
-                    self.manual_backward(result.loss)
-                    totals.add(result, entropy)
-                totals.add_step(self.clip_to_norm())
-                optimizer.step()
-                scheduler.step()
-        self.policy.eval()
-        return totals
+        rolled, totals = step.rolled, step.totals
+        optimizer.zero_grad()
+        counted = loss_denominator(
+            rolled.completions.mask_NT[self._rows(share)], self.objective.normalizer, self.sampling.max_new_tokens
+        )
+        denominator = ranks.summed(counted) / ranks.world_size()  # ranks' gradients are averaged, not summed
+        for micro in slices(share, self.updates.micro_batch_prompts):
+            result, entropy = self._loss(asked, rolled, micro, denominator)
+            require_finite("the loss", result.loss)
+            with self._gradients_summed_later() if micro.stop < share.stop else contextlib.nullcontext():
+                self.manual_backward(result.loss)
+            totals.add(result, entropy)
+        totals.add_step(self.clip_to_norm())
+        optimizer.step()
+        scheduler.step()
 
-    def _loss(
-        self,
-        asked: Asked,
-        completions: Completions,
-        old_NT: Tensor | None,
-        reference_NT: Tensor,
-        advantages_N: Tensor,
-        denominator: Tensor,
-    ) -> tuple[PolicyLoss, Tensor]:
-        """Eq. 2 on some of the completions, and their mean entropy; other rows' padding is cut off."""
+    def _loss(self, asked: Asked, rolled: RolledOut, micro: slice, denominator: Tensor) -> tuple[PolicyLoss, Tensor]:
+        """Eq. 2 on some prompts' completions, and their mean entropy; other rows' padding is cut off."""
+        asked, rows = asked.select(micro), self._rows(micro)
+        completions, old_NT = rolled.completions.select(rows), rolled.old_NT
         longest = completions.ids_NT.shape[1]
         scores = self.policy.score(
             pack(asked.prompts, completions),
@@ -239,9 +199,9 @@ class ListenerGRPO(Reasoner):
         )
         result = policy_loss(
             scores.log_probs_NT,
-            scores.log_probs_NT.detach() if old_NT is None else old_NT[:, :longest],
-            reference_NT[:, :longest],
-            advantages_N,
+            scores.log_probs_NT.detach() if old_NT is None else old_NT[rows, :longest],
+            rolled.reference_NT[rows, :longest],
+            rolled.advantages_N[rows],
             completions.mask_NT,
             clip_low=self.objective.clip_low,
             clip_high=self.objective.clip_high,
@@ -255,21 +215,71 @@ class ListenerGRPO(Reasoner):
     @torch.no_grad()
     def _log_probs(self, asked: Asked, completions: Completions) -> Tensor:
         """The sampling policy's log-probs, in the same passes as the updates will make them."""
+        self.policy.train()
         old_NT = torch.zeros(completions.ids_NT.shape, device=self.device)
         for step in _shares(len(asked.shown), self.updates.minibatches):
-            for micro in _slices(step, self.updates.micro_batch_prompts):
+            for micro in slices(step, self.updates.micro_batch_prompts):
                 part, answers = asked.select(micro), completions.select(self._rows(micro))
                 old_NT[self._rows(micro), : answers.ids_NT.shape[1]] = self.policy.score(
                     pack(part.prompts, answers), part.features_MD, temperature=self.sampling.temperature
                 ).log_probs_NT
         return old_NT
 
+    def _taken_up(self, asked: Asked) -> Unfinished:
+        """The rollout that a resumed run stopped in the middle of.
+
+        Raises:
+            ValueError: it was one of other pairs than are asked about now.
+        """
+        assert self.unfinished is not None
+        rolled = self.unfinished.rolled
+        if rolled.keys != asked.keys:
+            raise ValueError(
+                f"the run stopped in the middle of a rollout on the pairs (epoch, index) {rolled.keys}, but its data "
+                f"now begins with {asked.keys}; resume with the same data and batch size"
+            )
+        step = Unfinished(rolled.to(self.device), self.unfinished.totals)
+        outcome = rolled.outcome
+        self.trail = StepTrail(
+            shown=asked.shown,
+            completions=step.rolled.completions,
+            transcripts=self.read(step.rolled.completions),
+            heard=Heard(outcome.p_label_NL, outcome.readable_N, outcome.discarded_mass_N),
+            rewards=Rewards(
+                outcome.format_N, outcome.accuracy_N, outcome.listener_N, outcome.total_N, outcome.p_correct_N
+            ),
+            advantages_N=rolled.advantages_N,
+        )
+        return step
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the rollout whose updates are not done, if there is one."""
+        super().on_save_checkpoint(checkpoint)
+        if self.unfinished is not None:
+            checkpoint["unfinished_rollout"] = self.unfinished.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up again."""
+        super().on_load_checkpoint(checkpoint)
+        if "unfinished_rollout" in checkpoint:
+            self.unfinished = Unfinished.from_state_dict(checkpoint["unfinished_rollout"])
+
+    def _gradients_summed_later(self) -> contextlib.AbstractContextManager[None]:
+        """Keep replicas from exchanging gradients after a micro-batch that is not the step's last."""
+        strategy = self.trainer.strategy
+        return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else contextlib.nullcontext()
+
     def _check(self, batch: Sequence[ShownPair]) -> None:
         """Refuse what GRPO cannot learn from, before any time is spent on it."""
         if len(batch) < self.updates.minibatches:
             raise ValueError(
                 f"model.updates.minibatches: {self.updates.minibatches} optimizer steps an epoch need as many prompts, "
-                f"got a batch of {len(batch)}; lower it, or raise data.batch_size"
+                f"got a batch of {len(batch)} (on this process); lower it, or raise data.batch_size"
+            )
+        if ranks.world_size() > 1 and len(batch) % self.updates.minibatches:
+            raise ValueError(
+                f"model.updates.minibatches: {len(batch)} prompts a process cannot be dealt out evenly among "
+                f"{self.updates.minibatches} optimizer steps; choose data.batch_size accordingly"
             )
         for pair in batch:
             if isinstance(pair, Demonstration):
@@ -291,9 +301,3 @@ class ListenerGRPO(Reasoner):
 def _shares(count: int, parts: int) -> Iterator[slice]:
     """0 … count - 1 dealt out among ``parts`` slices whose sizes differ by one at most."""
     return (slice(count * part // parts, count * (part + 1) // parts) for part in range(parts))
-
-
-def _slices(whole: slice, size: int | None) -> Iterator[slice]:
-    """A slice cut into slices of ``size``, the last one shorter where it does not divide; None does not cut."""
-    size = size or whole.stop - whole.start
-    return (slice(at, min(at + size, whole.stop)) for at in range(whole.start, whole.stop, size))

@@ -4,29 +4,35 @@ Training differs between subclasses; judging pairs does not: sample a thought an
 own soft score off the sampling itself, and the listener's off one pass of the reference.
 """
 
+import contextlib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from lit_listener.data.records import ShownPair
 from lit_listener.evaluation.metrics import JudgementMetrics, Prediction
-from lit_listener.objective import preference_probability
 from lit_listener.tasks import PairwisePreference, Task, Transcript
-from lit_listener.training.asked import Asked
+from lit_listener.training.asked import Asked, slices
+from lit_listener.training.judged import prediction
 from lit_listener.training.schedule import Schedule
-from lit_listener.vlm.backbone import Scores
+from lit_listener.training.strategies import data_parallel_mesh
+from lit_listener.vlm import ranks
+from lit_listener.vlm.backbone import Backbone, Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import label_token_ids
 from lit_listener.vlm.listeners import Heard, Hearing, Listener, ReferenceListener
 from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
 from lit_listener.vlm.packing import pack
 from lit_listener.vlm.rollout import Sampling, rollout
+from lit_listener.vlm.sharding import Sharding, gathered_weights, is_sharded, shard
 from lit_listener.vlm.streams import ItemKey
 
 
@@ -42,9 +48,10 @@ class Reasoner(lightning.LightningModule):
         optimizer: makes the optimizer from the trainable parameters.
         schedule: learning rate over optimizer steps.
         gradient_clip_norm: gradients are scaled down to this norm; above 0, or inf for no clipping.
+        sharding: how weights are computed with that ModelParallelStrategy spreads over several GPUs.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # one option each keeps a config flat
         self,
         policy: PolicySpec,
         task: Task | None = None,
@@ -54,6 +61,7 @@ class Reasoner(lightning.LightningModule):
         optimizer: OptimizerCallable = torch.optim.AdamW,
         schedule: Schedule = Schedule(),  # noqa: B008  # frozen
         gradient_clip_norm: float = 1.0,
+        sharding: Sharding = Sharding(),  # noqa: B008  # frozen
     ) -> None:
         super().__init__()
         if not gradient_clip_norm > 0:
@@ -66,7 +74,12 @@ class Reasoner(lightning.LightningModule):
         self.make_optimizer = optimizer
         self.schedule = schedule
         self.gradient_clip_norm = gradient_clip_norm
+        self.sharding = sharding
         self.strict_loading = False  # checkpoints hold trainable weights only
+        self.register_state_dict_post_hook(_keep_trainable)  # type: ignore[no-untyped-call]
+        self.stop_requested = False
+        """Set by whoever wants training to stop at the next place where nothing is lost."""
+        self.unfinished: Any = None
         self.models: Models | None = None
         self.metrics: dict[str, JudgementMetrics] = {}
 
@@ -82,7 +95,8 @@ class Reasoner(lightning.LightningModule):
         """Load policy, reference and listener, once."""
         if self.models is not None:
             return
-        models = load(self.policy_spec, self.reference_name)
+        mesh = data_parallel_mesh(self._trainer, self.policy_spec)
+        models = load(self.policy_spec, self.reference_name, empty=mesh is not None and ranks.rank() > 0)
         self.models = models
         self.policy = models.policy
         self.reference = models.reference
@@ -92,6 +106,13 @@ class Reasoner(lightning.LightningModule):
         self.trainable = [name for name, p in self.named_parameters() if p.requires_grad]
         self.listener.prepare(self.task, models.reader.tokenizer)
         self.listener.requires_grad_(False)
+        if self.reference_name == "start" and isinstance(self.listener, ReferenceListener):
+            rank_zero_info("The listener is the reference, and hears with the weights that the policy starts from.")
+        if mesh is not None:
+            if self.shares_vision and models.reference.copy is not None:
+                models.reference.copy.drop_vision()  # a module can be sharded once
+            for backbone in [module for module in self.modules() if isinstance(module, Backbone)]:
+                shard(backbone, mesh, self.sharding)
 
     def configure_optimizers(self) -> Any:
         """The optimizer over what trains, and its schedule, stepped once an optimizer step."""
@@ -115,18 +136,13 @@ class Reasoner(lightning.LightningModule):
         """Optimizer steps that follow one batch."""
         return 1
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep trainable weights only: the frozen rest is loaded from where it came."""
-        kept = set(self.trainable)
-        checkpoint["state_dict"] = {name: w for name, w in checkpoint["state_dict"].items() if name in kept}
-
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of another model: loading is not strict, and would leave out what does not fit.
 
         Raises:
             ValueError: the checkpoint does not hold exactly the weights that this model trains.
         """
-        if self.models is None:
+        if self.models is None or "state_dict" not in checkpoint:  # a sharded one is loaded, and checked, by torch
             return
         found = set(checkpoint["state_dict"])
         for what, names in (("lacks", set(self.trainable) - found), ("has also", found - set(self.trainable))):
@@ -143,6 +159,8 @@ class Reasoner(lightning.LightningModule):
             FloatingPointError: the gradient is not finite; the optimizer step must not be taken.
         """
         norm = torch.nn.utils.clip_grad_norm_(self._trained_parameters(), self.gradient_clip_norm)
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
         if not math.isfinite(norm):
             raise FloatingPointError(
                 f"the gradient's norm is {float(norm)}: nothing was updated; lower the learning rate, or look at the "
@@ -171,15 +189,18 @@ class Reasoner(lightning.LightningModule):
     def roll_out(self, asked: Asked, group_size: int) -> Completions:
         """Sample a group of completions for each question."""
         self.policy.eval()
-        return rollout(
-            self.policy,
-            asked.prompts,
-            asked.features_MD,
-            group_size=group_size,
-            sampling=self.sampling,
-            keys=asked.keys,
-            label_ids=self.label_ids,
-        )
+        gathers_each_time = is_sharded(self.policy) and not self.sharding.gather_for_rollout
+        with gathered_weights(self.policy) if self.sharding.gather_for_rollout else contextlib.nullcontext():
+            return rollout(
+                self.policy,
+                asked.prompts,
+                asked.features_MD,
+                group_size=group_size,
+                sampling=self.sampling,
+                keys=asked.keys,
+                label_ids=self.label_ids,
+                anywhere=ranks.any_rank if gathers_each_time else None,
+            )
 
     def read(self, completions: Completions) -> list[Transcript]:
         """Parse every completion."""
@@ -188,18 +209,34 @@ class Reasoner(lightning.LightningModule):
             for ids, truncated in zip(completions.content_ids(), completions.truncated_N.tolist(), strict=True)
         ]
 
-    def reference_scores(self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript]) -> Scores:
-        """One packed pass of the reference: its log-probabilities, and its label scores at the answers' places."""
-        places = [transcript.answer_token or 0 for transcript in transcripts]
+    def reference_scores(
+        self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript], at_once: int | None = None
+    ) -> Scores:
+        """Packed passes of the reference: its log-probabilities, and its label scores at the answers' places.
+
+        Args:
+            asked: P prompts.
+            completions: their groups.
+            transcripts: what was read of them.
+            at_once: prompts a pass; None takes all.
+        """
+        places_N = torch.tensor([transcript.answer_token or 0 for transcript in transcripts], device=self.device)
+        parts = []
         with self.reference.active() as backbone:
-            features_MD = asked.features_MD if self.shares_vision else backbone.image_features(asked.prompts)
-            return backbone.score(
-                pack(asked.prompts, completions),
-                features_MD,
-                temperature=self.sampling.temperature,
-                answer_place_N=torch.tensor(places, device=self.device),
-                label_ids=self.label_ids,
-            )
+            group = len(completions) // len(asked.shown)
+            for prompts in slices(slice(0, len(asked.shown)), at_once):
+                rows = slice(prompts.start * group, prompts.stop * group)
+                part, answers = asked.select(prompts), completions.select(rows)
+                parts.append(
+                    backbone.score(
+                        pack(part.prompts, answers),
+                        part.features_MD if self.shares_vision else backbone.image_features(part.prompts),
+                        temperature=self.sampling.temperature,
+                        answer_place_N=places_N[rows],
+                        label_ids=self.label_ids,
+                    )
+                )
+        return Scores.joined(parts, completions.ids_NT.shape[1])
 
     def hear(
         self,
@@ -225,15 +262,16 @@ class Reasoner(lightning.LightningModule):
         )
 
     def judge(self, shown: Sequence[ShownPair], source: str = "") -> list[Prediction]:
-        """One thought, answer and pair of soft scores for each shown pair; the same whatever the batch."""
+        """One thought, answer and pair of soft scores for each pair that counts; the same whatever the batch."""
         asked = self.ask(shown, [("judge", pair.pair.pair_id, pair.first) for pair in shown])
         completions = self.roll_out(asked, group_size=1)
         transcripts = self.read(completions)
         reference = self.reference_scores(asked, completions, transcripts)
         heard = self.hear(self.listener.in_evaluation, asked, completions, transcripts, reference)
         return [
-            replace(self._prediction(shown[n], completions, transcript, heard, n), source=source)
+            prediction(self.task, shown[n], completions, transcript, heard, n, source)
             for n, transcript in enumerate(transcripts)
+            if shown[n].counted
         ]
 
     # ---- validation, test, predict -------------------------------------------------------------------------------
@@ -254,7 +292,7 @@ class Reasoner(lightning.LightningModule):
             means = self.metrics[f"val/{name}"].compute()
             kept = ("accuracy", "p_correct", "contradiction_share", "unparsable_share")
             infix = "" if place == 0 else f"{name}/"
-            self.log_dict({f"val/{infix}{key}": means[key] for key in kept}, rank_zero_only=False)
+            self.log_dict({f"val/{infix}{key}": means[key] for key in kept})  # means over all ranks already
 
     def test_step(  # type: ignore[override]  # callbacks are given what is returned, whatever it is
         self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0
@@ -268,31 +306,9 @@ class Reasoner(lightning.LightningModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         return list(getattr(data, stage)) if data is not None else ["pairs"]
 
-    def _prediction(
-        self, shown: ShownPair, completions: Completions, transcript: Transcript, heard: Heard, n: int
-    ) -> Prediction:
-        place, pair, label = transcript.answer_token, shown.pair, shown.label
-        own = None if place is None else float(preference_probability(completions.label_logits_NTL[n, place]))
-        listened = float(heard.p_label_NL[n, 1]) if bool(heard.readable_N[n]) else None
-        correct = None if listened is None or label is None else float(heard.p_label_NL[n, label])
-        return Prediction(
-            pair_id=pair.pair_id,
-            prompt_id=pair.prompt_id,
-            prompt=pair.prompt,
-            rollout=0,
-            first=shown.first,
-            label=label,
-            answer=transcript.answer,
-            outcome=str(transcript.outcome),
-            p_second=own,
-            listener_p_second=listened,
-            listener_p_correct=correct,
-            contradicts=self.task.contradicts(transcript),
-            stated_verdict=self.task.stated_verdict(transcript.think or ""),
-            length=int(completions.mask_NT[n].sum()),
-            truncated=bool(completions.truncated_N[n]),
-            trace=transcript.think or "",
-            share_a=pair.share_a,
-            generator_a=pair.generator_a,
-            generator_b=pair.generator_b,
-        )
+
+def _keep_trainable(module: Any, state: dict[str, Any], prefix: str, local_metadata: Any) -> None:
+    """Leave frozen weights out of the state: they are loaded from where they came."""
+    kept = {prefix + name for name in getattr(module, "trainable", ())}
+    for name in [name for name in state if name not in kept]:
+        del state[name]

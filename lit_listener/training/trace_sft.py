@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lit_listener.data.records import Demonstration
 from lit_listener.training.reasoner import Reasoner
+from lit_listener.vlm import ranks
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.packing import pack
 
@@ -32,9 +33,13 @@ class TraceSFT(Reasoner):
         completions = Completions.from_ids(written, self.policy.vocabulary.pad_id).to(self.device)
         self.policy.train()
         scores = self.policy.score(pack(prompts, completions), self.policy.image_features(prompts))
-        loss = -scores.log_probs_NT[completions.mask_NT].mean()
-        self.log("sft/loss", loss, prog_bar=True, batch_size=len(batch))
-        self.log("sft/entropy", scores.entropy_NT[completions.mask_NT].mean(), batch_size=len(batch))
+        # the mean over the tokens of all ranks, whose gradients (and logged losses) are averaged
+        tokens = ranks.summed(completions.mask_NT.sum()) / ranks.world_size()
+        loss = -scores.log_probs_NT[completions.mask_NT].sum() / tokens
+        entropy = scores.entropy_NT.detach()[completions.mask_NT].sum() / tokens
+        several = ranks.world_size() > 1
+        self.log("sft/loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=several)
+        self.log("sft/entropy", entropy, batch_size=len(batch), sync_dist=several)
         return loss
 
     def configure_gradient_clipping(self, *args: object, **kwargs: object) -> None:

@@ -5,7 +5,8 @@ its weights for each of them: nothing outside this file touches weights. Logits 
 asked for, in chunks.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -13,13 +14,28 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from lit_listener.objective import completion_log_probs, label_logits
+from lit_listener.vlm.completions import padded_tokens
 from lit_listener.vlm.encoding import PromptBatch, Vocabulary
 from lit_listener.vlm.packing import PackedBatch
 
 LabelIds = tuple[tuple[int, ...], ...]
 _LOGITS_PER_CHUNK = 2**26
 """Float32 logits held at once (256 MiB): 441 tokens of a vocabulary of 152,064."""
-SUPPORTED_FAMILIES = ("qwen2_5_vl", "qwen2_vl")
+SUPPORTED_FAMILIES = ("qwen2_5_vl", "qwen2_vl", "qwen3_vl")
+
+
+def check_family(name: str, family: str) -> None:
+    """Refuse a model whose images enter the language model in a way that is not known here.
+
+    Raises:
+        ValueError: the family is not supported.
+    """
+    if family not in SUPPORTED_FAMILIES:
+        raise ValueError(
+            f"{name}: model family {family!r} is not supported; expected one of {SUPPORTED_FAMILIES}: name a model "
+            "of these. Each family feeds images to its language model in a way of its own, and another would be read "
+            "wrongly in silence"
+        )
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,16 @@ class Scores:
     """Unscaled, nothing suppressed, at each completion's answer place; meaningless where it has none."""
     discarded_mass_N: Tensor
     """Probability at the answer place of all tokens that are no label."""
+
+    @classmethod
+    def joined(cls, parts: Sequence["Scores"], longest: int) -> "Scores":
+        """The scores of several passes one after another, each padded to as many tokens as the longest completion."""
+        names = [field.name for field in fields(cls)]
+        padded = [
+            {n: padded_tokens(getattr(part, n), longest) if n.endswith("_NT") else getattr(part, n) for n in names}
+            for part in parts
+        ]
+        return cls(**{name: torch.cat([part[name] for part in padded]) for name in names})
 
 
 class Backbone(nn.Module):
@@ -48,10 +74,7 @@ class Backbone(nn.Module):
 
     def __init__(self, model: Any, vocabulary: Vocabulary) -> None:
         super().__init__()
-        if model.config.model_type not in SUPPORTED_FAMILIES:
-            raise ValueError(
-                f"model family {model.config.model_type!r} is not supported; expected one of {SUPPORTED_FAMILIES}"
-            )
+        check_family(type(model).__name__, model.config.model_type)
         self.model = model
         self.vocabulary = vocabulary
 
@@ -70,10 +93,24 @@ class Backbone(nn.Module):
         """The image encoder."""
         return self.model.model.visual  # type: ignore[no-any-return]
 
+    def layers(self) -> list[nn.Module]:
+        """The decoder layers and the vision tower's blocks: what is worth sharding one by one."""
+        return [*self.language_model.layers, *getattr(self.vision_tower, "blocks", ())]  # type: ignore[misc]
+
+    def drop_vision(self) -> None:
+        """Leave image features to another backbone with the same vision tower."""
+        self.model.model.visual = None
+
     def image_features(self, prompts: PromptBatch) -> Tensor:
-        """Encode the images of a batch: ``[M, D]``, one row an image token, in order."""
+        """Encode the images of a batch: one row an image token, in order.
+
+        Returns:
+            features ``[M, D]``. A model that adds features of its images in several decoder layers (Qwen3-VL's
+            DeepStack) has those of each further layer beside them: ``[M, D + D x layers]``.
+        """
         encoded = self.model.model.get_image_features(prompts.pixel_values_RC, prompts.image_grid_I3)
-        return torch.cat(tuple(encoded.pooler_output), 0)
+        levels = [encoded.pooler_output, *(getattr(encoded, "deepstack_features", None) or ())]
+        return torch.cat([torch.cat(tuple(images), 0) for images in levels], 1)
 
     def prefill(self, prompts: PromptBatch, features_MD: Tensor) -> tuple[Tensor, DynamicCache]:
         """Read P prompts once.
@@ -83,7 +120,7 @@ class Backbone(nn.Module):
         """
         cache = DynamicCache(config=self.model.model.language_model.config)
         hidden_PSD = self.language_model(
-            inputs_embeds=self._embed(prompts.input_ids_PS, features_MD),
+            **self._embed(prompts.input_ids_PS, features_MD),
             attention_mask=prompts.mask_PS.long(),
             position_ids=prompts.position_ids_3PS,
             past_key_values=cache,
@@ -126,7 +163,7 @@ class Backbone(nn.Module):
             label_ids: token ids of each label's spellings.
         """
         hidden_PKD = self.language_model(
-            inputs_embeds=self._embed(packed.input_ids_PK, features_MD),
+            **self._embed(packed.input_ids_PK, features_MD),
             attention_mask=self._attention(packed.attention_P1KK),
             position_ids=packed.position_ids_3PK,
             use_cache=False,
@@ -155,13 +192,26 @@ class Backbone(nn.Module):
         """A boolean mask in the form that the model's attention takes: eager adds it to the attention scores."""
         if self.model.model.language_model.config._attn_implementation != "eager":
             return seen_N1QK
-        scores_N1QK = torch.zeros_like(seen_N1QK, dtype=self.model.dtype)
-        return scores_N1QK.masked_fill(~seen_N1QK, torch.finfo(self.model.dtype).min)
+        dtype = self.model.get_input_embeddings().weight.dtype  # the hidden states', also beside 4-bit weights
+        scores_N1QK = torch.zeros_like(seen_N1QK, dtype=dtype)
+        return scores_N1QK.masked_fill(~seen_N1QK, torch.finfo(dtype).min)
 
-    def _embed(self, ids_PK: Tensor, features_MD: Tensor) -> Tensor:
-        """Token embeddings with image features in the image slots."""
+    def _embed(self, ids_PK: Tensor, features_MD: Tensor) -> dict[str, Any]:
+        """What the language model reads: token embeddings with image features in the image slots.
+
+        Features of further decoder layers go along with the slots that they are added to.
+        """
         embedded: Tensor = self.model.get_input_embeddings()(ids_PK)
         slots = ids_PK == self.model.config.image_token_id
         if int(slots.sum()) != len(features_MD):
             raise ValueError(f"{int(slots.sum())} image slots for {len(features_MD)} image features")
-        return embedded.masked_scatter(slots[..., None], features_MD.to(embedded.dtype))
+        width = embedded.shape[-1] * (1 + len(getattr(self.model.config.vision_config, "deepstack_visual_indexes", ())))
+        if features_MD.shape[1] != width:
+            raise ValueError(
+                f"image features must be {width} wide, all layers' side by side, got {features_MD.shape[1]}"
+            )
+        first_MD, *further = features_MD.to(embedded.dtype).split(embedded.shape[-1], 1)
+        inputs: dict[str, Any] = {"inputs_embeds": embedded.masked_scatter(slots[..., None], first_MD)}
+        if further:
+            inputs |= {"visual_pos_masks": slots, "deepstack_visual_embeds": further}
+        return inputs

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lit_listener.vlm.encoding import TensorRecord
 
@@ -54,3 +55,9 @@ class Completions(TensorRecord):
             truncated_N=torch.zeros(len(rows), dtype=torch.bool),
             label_logits_NTL=torch.zeros(len(rows), longest, labels),
         )
+
+
+def padded_tokens(tensor_NT: Tensor, longest: int) -> Tensor:
+    """Zeros (False) added along the second dimension, tokens, until it is as long as the longest completion."""
+    missing = longest - tensor_NT.shape[1]
+    return functional.pad(tensor_NT, [0, 0] * (tensor_NT.ndim - 2) + [0, missing])

@@ -97,6 +97,9 @@ class Encoder:
         image_processor: the model's image processor (PIL backend).
         rope_index: the model's own ``get_rope_index``.
         config: the model's configuration.
+
+    Raises:
+        ValueError: the tokenizer has no chat template, or the image processor cuts other patches than the model reads.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Encoder:
             raise ValueError(
                 f"the tokenizer of {tokenizer.name_or_path!r} has no chat template: an instruct model is needed"
             )
+        _check_patches(image_processor, config.vision_config)
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.context_tokens: int = config.get_text_config().max_position_embeddings
@@ -241,6 +245,18 @@ def label_token_ids(tokenizer: Any, labels: Sequence[str]) -> tuple[tuple[int, .
             )
         spellings.append(ids)
     return tuple(spellings)
+
+
+def _check_patches(image_processor: Any, vision_config: Any) -> None:
+    for option, cut, read in (
+        ("patch_size", image_processor.patch_size, vision_config.patch_size),
+        ("merge_size", image_processor.merge_size, vision_config.spatial_merge_size),
+    ):
+        if cut != read:
+            raise ValueError(
+                f"preprocessor_config.json: {option} is {cut}, but the model's vision tower expects {read}; take the "
+                "file that was released with the model"
+            )
 
 
 def _pad_id(tokenizer: Any) -> int:

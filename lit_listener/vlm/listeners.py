@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lit_listener.data.records import ShownPair
 from lit_listener.tasks import Task, Transcript
+from lit_listener.vlm import ranks
 from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import label_token_ids
@@ -195,24 +196,29 @@ class ShuffledListener(Listener):
         Where one prompt has more than half of them, no permutation does that: its completions then share the others'
         scores. Where it has all of them, none is heard.
 
+        Scores are permuted over the prompts of all ranks, in the order in which one process would have them.
+
         Raises:
             ValueError: fewer than two prompts, or a pair without a winner.
         """
-        if len(hearing.shown) < 2:
-            raise ValueError(f"ShuffledListener needs at least 2 prompts to shuffle between, got {len(hearing.shown)}")
+        own, prompts = len(hearing.shown), len(hearing.shown) * ranks.world_size()
+        if prompts < 2:
+            raise ValueError(f"ShuffledListener needs at least 2 prompts to shuffle between, got {prompts}")
         labels = [shown.label for shown in hearing.shown]
         if any(label is None for label in labels):
             raise ValueError("ShuffledListener needs pairs with a winner; drop ties from the data")
         heard = self.source.hear(hearing)
         labels_N = torch.tensor(labels).repeat_interleave(hearing.group_size)
-        prompt_N = torch.arange(len(hearing.shown)).repeat_interleave(hearing.group_size)
-        readable = heard.readable_N.nonzero().flatten()
-        rng = np.random.default_rng([self.seed, *_numbers(hearing.keys[0])])
+        prompt_N = torch.arange(prompts).repeat_interleave(hearing.group_size)
+        readable = ranks.dealt_together(heard.readable_N, own).nonzero().flatten()
+        first_key = ranks.gathered(torch.tensor([_numbers(hearing.keys[0])]))[0].tolist()
+        rng = np.random.default_rng([self.seed, *first_key])
         sources = _from_other_prompts(prompt_N[readable], rng)
         if sources is None:
             return Heard(heard.p_label_NL, torch.zeros_like(heard.readable_N), heard.discarded_mass_N)
-        p_correct_N = heard.p_correct_N(labels_N)
+        p_correct_N = ranks.dealt_together(heard.p_correct_N(labels_N), own)
         p_correct_N[readable] = p_correct_N[readable[sources]]
+        p_correct_N = ranks.own_share(p_correct_N, own)
         labels_count = heard.p_label_NL.shape[1]
         p_label_NL = ((1 - p_correct_N) / (labels_count - 1))[:, None].repeat(1, labels_count)
         p_label_NL.scatter_(1, labels_N[:, None], p_correct_N[:, None])

@@ -1,27 +1,34 @@
 """Which weights a reasoner starts from, which of them train, and what stands frozen beside them.
 
 The only module that imports peft. The reference is explicit (``base`` or ``start``): "adapter off" is silently another
-model than the start when training goes on from an adapter that was already trained.
+model than the start when training goes on from an adapter that was already trained. With adapters one copy of the base
+weights, in 4 bits if so asked, serves policy, reference and listener.
 """
 
 import contextlib
 import copy
-import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    GenerationConfig,
+)
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from lit_listener.vlm.backbone import SUPPORTED_FAMILIES, Backbone
+from lit_listener.vlm import ranks
+from lit_listener.vlm.adapters import adapted_layers, check_reach, check_scale
+from lit_listener.vlm.backbone import Backbone, check_family
 from lit_listener.vlm.encoding import Encoder, Reader, vocabulary_of
 from lit_listener.vlm.specs import DTypeName, LoraSpec, PolicySpec, ReferenceName, resolve
 from lit_listener.vlm.token_bytes import TokenBytes
@@ -35,7 +42,6 @@ __all__ = [
     "Reference",
     "ReferenceName",
     "load",
-    "save_model",
 ]
 
 
@@ -114,22 +120,32 @@ class Models:
         return same and not any(p.requires_grad for p in self.policy.vision_tower.parameters())
 
 
-def load(spec: PolicySpec, reference: ReferenceName = "base") -> Models:
+def load(spec: PolicySpec, reference: ReferenceName = "base", *, empty: bool = False) -> Models:
     """Load a policy as specified, with its reference.
+
+    Args:
+        spec: what is asked for.
+        reference: which weights the frozen reference has.
+        empty: read no weights: those of rank 0 are to come, by ``sharding.shard``.
 
     Raises:
         FileNotFoundError: a local folder does not exist.
         ValueError: the model's family is not supported, or the specification contradicts itself.
     """
     if spec.lora is not None:
-        return _load_with_adapter(spec, reference)
+        return _load_with_adapter(spec, reference, empty)
+    if spec.quantization is not None:
+        raise ValueError(
+            f"policy.quantization: {spec.quantization}: 4-bit weights cannot train; set policy.lora to train adapters "
+            "on them, or drop quantization"
+        )
     if spec.start is not None and (Path(spec.start) / "adapter_config.json").is_file():
         raise ValueError(f"policy.start: {spec.start!r} is an adapter folder; set policy.lora to train it on")
-    policy, reader = load_backbone(spec.start or spec.base, spec)
+    policy, reader = load_backbone(spec.start or spec.base, spec, empty=empty)
     if reference == "start" or spec.start is None:
         frozen = copy.deepcopy(policy)
     else:
-        frozen, base_reader = load_backbone(spec.base, spec)
+        frozen, base_reader = load_backbone(spec.base, spec, empty=empty)
         if base_reader.tokenizer.get_vocab() != reader.tokenizer.get_vocab():
             raise ValueError(
                 f"policy.start: {spec.start!r} and the base {spec.base!r} have different vocabularies, so the base "
@@ -138,124 +154,141 @@ def load(spec: PolicySpec, reference: ReferenceName = "base") -> Models:
     _freeze(frozen)
     policy.requires_grad_(True)
     policy.vision_tower.requires_grad_(spec.train_vision)
-    if not spec.train_vision and _same_weights(frozen.vision_tower, policy.vision_tower):
+    differ = not empty and not _same_weights(frozen.vision_tower, policy.vision_tower)
+    if not spec.train_vision and not ranks.any_rank(differ):
         frozen.model.model.visual = policy.vision_tower
     return Models(_ready(policy, spec), Reference(frozen), reader, adapter=None)
 
 
-def load_backbone(name: str, spec: PolicySpec) -> tuple[Backbone, Reader]:
-    """A model with all its weights frozen or not as they come, in eval mode, and its reader."""
+def load_backbone(name: str, spec: PolicySpec, *, empty: bool = False) -> tuple[Backbone, Reader]:
+    """A model with all its weights frozen or not as they come, in eval mode, and its reader.
+
+    Args:
+        name: folder, hub id or bundled model.
+        spec: number format, quantization and the rest; its own base and start are not read.
+        empty: on the meta device, without weights.
+
+    Raises:
+        FileNotFoundError: a local folder does not exist.
+        ValueError: the model's family is not supported, its weights are quantised already or cannot be, or its files
+            contradict each other.
+    """
     folder = resolve(name)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=spec.trust_remote_code)
-    if config.model_type not in SUPPORTED_FAMILIES:
-        raise ValueError(
-            f"{name}: model family {config.model_type!r} is not supported; expected one of {SUPPORTED_FAMILIES}"
-        )
+    check_family(name, config.model_type)
     options = {"dtype": getattr(torch, spec.dtype), "attn_implementation": spec.attention}
-    if name == "shapes-blank":
+    if getattr(config, "quantization_config", None) is not None:
+        raise ValueError(
+            f"{name}: its weights are quantised already; expected 16- or 32-bit weights: name the model that they were "
+            "made from (with quantization nf4 it is read in 4 bits)"
+        )
+    if empty:
+        with torch.device("meta"):
+            model = AutoModelForImageTextToText.from_config(config, **options)
+        with contextlib.suppress(OSError):  # without such a file the model's own defaults hold, as on rank 0
+            model.generation_config = GenerationConfig.from_pretrained(folder)
+    elif name == "shapes-blank":
+        if spec.quantization is not None:
+            raise ValueError("policy.quantization: shapes-blank has no weights on disk to quantise; name another base")
         with torch.random.fork_rng():
             torch.manual_seed(spec.init_seed)
             model = AutoModelForImageTextToText.from_config(config, **options)
         model.generation_config = GenerationConfig.from_pretrained(folder)
     else:
         model = AutoModelForImageTextToText.from_pretrained(
-            folder, trust_remote_code=spec.trust_remote_code, use_safetensors=True, **options
+            folder, trust_remote_code=spec.trust_remote_code, use_safetensors=True, **options, **_in_four_bits(spec)
         )
+    _settle_four_bits(model)
     _no_dropout(model)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=spec.trust_remote_code)
     # the supported families share this class; named, because AutoImageProcessor of transformers 5.17 wants torchvision
     image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
+    if spec.max_pixels is not None:
+        if spec.max_pixels < (smallest := image_processor.size["shortest_edge"]):
+            raise ValueError(
+                f"policy.max_pixels: {spec.max_pixels} is below the least that {name} scales images up to, {smallest}"
+            )
+        image_processor.size["longest_edge"] = spec.max_pixels
     backbone = Backbone(model, vocabulary_of(tokenizer, config, model.generation_config)).eval()
     encoder = Encoder(tokenizer, image_processor, model.model.get_rope_index, config)
     return backbone, Reader(encoder, TokenBytes(tokenizer), tokenizer, image_processor)
 
 
-def save_model(backbone: Backbone, reader: Reader, folder: Path, dtype: DTypeName = "float16") -> None:
-    """Write full weights (adapters merged), tokenizer and image processor as a Hugging Face folder (safetensors).
+def _in_four_bits(spec: PolicySpec) -> dict[str, Any]:
+    """What has the language model's linear layers read into 4 bits, on the device where they are to stay."""
+    if spec.quantization is None:
+        return {}
+    place = "cpu"
+    if torch.cuda.is_available():  # a launcher may have named the process's place without setting it
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        place = f"cuda:{torch.cuda.current_device() or local_rank % torch.cuda.device_count()}"
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=spec.quantization,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, spec.dtype),
+        llm_int8_skip_modules=["model.visual", "lm_head"],  # named for 8 bits, heeded for 4 as well
+    )
+    return {"quantization_config": config, "device_map": {"": place}}
 
-    The folder is there whole or not at all: it is written beside its place, then moved into it.
 
-    Raises:
-        FileExistsError: ``folder`` holds something other than a model; a model that is there already is replaced.
+def _settle_four_bits(model: nn.Module) -> None:
+    """See to it that 4-bit weights are computed with rightly on every device.
+
+    bitsandbytes' CPU kernels read rows that are not whole blocks wrongly, without a word. And on some CPUs it repacks
+    weights in eval mode, for good, after which no gradient passes through them to the layers below.
     """
-    folder = folder.absolute()
-    if folder.exists() and any(folder.iterdir()) and not (folder / "config.json").is_file():
-        raise FileExistsError(f"{folder} is there and holds no model: name a new or empty folder to save to")
-    model = _merged(copy.deepcopy(backbone.model)).to("cpu", getattr(torch, dtype))
-    beside, replaced = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
-    try:
-        model.save_pretrained(beside)
-        reader.tokenizer.save_pretrained(beside)
-        reader.image_processor.save_pretrained(beside)
-        if folder.exists():
-            folder.rename(replaced)
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+    modules: Iterator[tuple[str, Any]] = model.named_modules()
+    for name, module in modules:
+        if (state := getattr(getattr(module, "weight", None), "quant_state", None)) is None:
+            continue
+        if state.shape[-1] % state.blocksize:
+            raise ValueError(
+                f"policy.quantization: 4-bit weights come in rows of whole blocks of {state.blocksize}, but {name} has "
+                f"rows of {state.shape[-1]}; drop quantization, or name another base"
+            )
+        module.support_avx512bf16_for_cpu = False
 
 
-def _load_with_adapter(spec: PolicySpec, reference: ReferenceName) -> Models:
-    if spec.train_vision:
-        raise ValueError("policy.train_vision: adapters go on the language model only; set it to false or drop lora")
+def _load_with_adapter(spec: PolicySpec, reference: ReferenceName, empty: bool) -> Models:
     assert spec.lora is not None
-    base, reader = load_backbone(spec.base, spec)  # peft freezes it
+    base, reader = load_backbone(spec.base, spec, empty=empty)  # peft freezes it
+    if spec.quantization is not None:
+        # norms, embeddings and output matrix become float32; the vision tower, which stands apart, stays as it was
+        prepare_model_for_kbit_training(base.model, use_gradient_checkpointing=False)
+        base.vision_tower.to(getattr(torch, spec.dtype))
     frozen_adapter = None
     if spec.start is None:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), torch.device("meta") if empty else contextlib.nullcontext():
             torch.manual_seed(spec.init_seed)
-            adapted: Any = get_peft_model(base.model, _lora_config(spec.lora))
+            adapted: Any = get_peft_model(base.model, _lora_config(spec.lora, spec.train_vision))
     else:
         if not (Path(spec.start) / "adapter_config.json").is_file():
             raise FileNotFoundError(
                 f"policy.start: no adapter_config.json in {spec.start!r}; with lora, start must be an adapter folder "
                 "or null (to adapt another full model, name it as policy.base)"
             )
-        _check_scale(spec.lora, Path(spec.start))
+        check_scale(spec.lora, Path(spec.start))
+        if empty:  # the same layers; what is read into them does not matter
+            base.to_empty(device="cpu")
         adapted = PeftModel.from_pretrained(base.model, spec.start, is_trainable=True)
         if reference == "start":
             frozen_adapter = "reference"
             adapted.load_adapter(spec.start, adapter_name=frozen_adapter, is_trainable=False)
-        _check_reach(adapted, spec.start)
+        check_reach(adapted, spec)
     _no_dropout(adapted)
     switch = AdapterSwitch(adapted, frozen_adapter)
     return Models(_ready(base, spec), Reference(base, switch), reader, adapter=adapted)
 
 
-def _lora_config(lora: LoraSpec) -> LoraConfig:
+def _lora_config(lora: LoraSpec, train_vision: bool) -> LoraConfig:
     return LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # declared int, used as a factor
         lora_dropout=0.0,
-        target_modules=r".*language_model\..*\.(q|k|v|o|gate|up|down)_proj",
+        target_modules=adapted_layers(vision=train_vision),
         task_type="CAUSAL_LM",
     )
-
-
-def _check_scale(lora: LoraSpec, folder: Path) -> None:
-    saved = json.loads((folder / "adapter_config.json").read_text())
-    for option, theirs, ours in (("rank", saved["r"], lora.rank), ("alpha", saved["lora_alpha"], lora.alpha)):
-        if theirs != ours:
-            raise ValueError(f"policy.lora.{option}: the adapter at {folder} has {option} {theirs}, got {ours}")
-
-
-def _check_reach(adapted: nn.Module, folder: str) -> None:
-    trained = [name for name, parameter in adapted.named_parameters() if parameter.requires_grad]
-    strays = [name for name in trained if "language_model" not in name or "lora_" not in name]
-    if strays:
-        raise ValueError(
-            f"policy.start: the adapter at {folder!r} holds more than low-rank updates of the language model, for "
-            f"instance {strays[0]!r}; only these can be switched off for the reference: merge it into a base model"
-        )
-
-
-def _merged(model: Any) -> Any:
-    """A model without adapter layers, the active adapters' updates added to its weights."""
-    for name, layer in list(model.named_modules()):
-        if isinstance(layer, BaseTunerLayer):
-            layer.merge(adapter_names=["default"])
-            model.set_submodule(name, layer.get_base_layer())
-    return model
 
 
 def _ready(policy: Backbone, spec: PolicySpec) -> Backbone:

@@ -4,7 +4,7 @@ Nothing of a released generation config is used but its end tokens: no penalties
 the policy ratio. Finished rows are dropped from the batch as they pile up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +51,7 @@ def rollout(
     sampling: Sampling,
     keys: Sequence[ItemKey],
     label_ids: LabelIds = (),
+    anywhere: Callable[[bool], bool] | None = None,
 ) -> Completions:
     """Draw ``group_size`` completions for each of P prompts.
 
@@ -62,6 +63,8 @@ def rollout(
         sampling: length, temperature and seed.
         keys: each prompt's item key (see ``streams``).
         label_ids: labels whose unscaled logits are kept at every step.
+        anywhere: whether this rank's word holds on any rank. Given where every step needs all ranks: then one that has
+            finished decodes on with the others, to no effect.
 
     Returns:
         N = P x G completions.
@@ -90,17 +93,19 @@ def rollout(
             labels_NTL[alive[running], step, label] = logits[running][:, list(spellings)].float().logsumexp(1)
         ended[alive] |= torch.isin(tokens, ends)
         keep = (~ended[alive]).nonzero().flatten()
-        if len(keep) == 0 or step + 1 == sampling.max_new_tokens:
+        if step + 1 == sampling.max_new_tokens or not (anywhere or bool)(len(keep) > 0):
             break
+        if len(keep) == 0:  # one row goes on with the other ranks
+            keep = keep.new_zeros(1)
         if len(keep) <= len(alive) * (1 - _DROP_SHARE):
             alive, tokens, positions, mask_NK = alive[keep], tokens[keep], positions[keep], mask_NK[keep]
             cache.batch_select_indices(keep)
         mask_NK = torch.cat([mask_NK, mask_NK.new_ones(len(mask_NK), 1)], 1)
         logits = backbone.decode(tokens, positions, mask_NK, cache)
         positions = positions + 1
-    longest = step + 1
-    ids_NT, labels_NTL = ids_NT[:, :longest], labels_NTL[:, :longest]
-    return Completions(ids_NT, _mask(ids_NT, ends), ~ended, labels_NTL)
+    mask_NT = _mask(ids_NT[:, : step + 1], ends)
+    longest = int(mask_NT.sum(1).max())
+    return Completions(ids_NT[:, :longest], mask_NT[:, :longest], ~ended, labels_NTL[:, :longest])
 
 
 def sample(logits_NV: Tensor, uniform_N: Tensor, temperature: float, vocabulary: Vocabulary) -> Tensor:
@@ -114,7 +119,12 @@ def sample(logits_NV: Tensor, uniform_N: Tensor, temperature: float, vocabulary:
 
     Returns:
         token ids ``[N]``.
+
+    Raises:
+        FloatingPointError: a logit is NaN or infinite.
     """
+    if not bool(logits_NV.isfinite().all()):
+        raise FloatingPointError("the policy's logits are NaN or infinite: its weights are no use any more")
     # the same mask and logit as in training's log-probs: one distribution is sampled and scored
     never_V = suppression_mask(logits_NV.shape[1], vocabulary.suppressed_ids, vocabulary_size=vocabulary.size)
     scaled = (logits_NV.float() / temperature).masked_fill(never_V.to(logits_NV.device), SUPPRESSED_LOGIT)

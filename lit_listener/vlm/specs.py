@@ -13,12 +13,15 @@ BUNDLED = {
 """Names of the bundled models: untrained, the consistent instruct model, and the mixed-habit start."""
 
 DTypeName = Literal["float32", "bfloat16", "float16"]
+QuantizationName = Literal["nf4"]
 ReferenceName = Literal["base", "start"]
 
 
 @dataclass(frozen=True)
 class LoraSpec:
-    """Low-rank adapters on the language model's linear layers (dropout is always 0: it would falsify policy ratios).
+    """Low-rank adapters on linear layers (dropout is always 0: it would falsify policy ratios).
+
+    They go on the language model's layers, and with ``train_vision`` on the vision tower's too.
 
     Args:
         rank: rank of the adapters; at least 1.
@@ -41,9 +44,15 @@ class PolicySpec:
         base: a Hugging Face folder or hub id, or a bundled model: shapes-blank, shapes-instruct, shapes-warm-start.
         start: weights the policy starts from instead of the base: a model folder, or with lora an adapter folder.
         lora: train adapters instead of all weights.
-        train_vision: train the vision tower too; when false, images are encoded once a step for all passes.
-        dtype: number format of the weights.
+        train_vision: train the vision tower too (with lora: adapters on its linear layers); when false, images are
+            encoded once a step for all passes.
+        dtype: number format of the weights; adapters are float32 whatever it is, and so are the embeddings, norms and
+            output matrix beside 4-bit weights.
+        quantization: nf4 reads the language model's linear layers into 4 bits (NF4, double quantisation), computed in
+            dtype; needs lora to train. The vision tower and the output matrix stay as they are.
         attention: attention implementation of transformers; packed rows need sdpa or eager.
+        max_pixels: images of more pixels (width x height) are scaled down to so many before they are encoded; null
+            keeps the model's own bound. An image takes a token for every 28 x 28 pixels (Qwen3-VL: 32 x 32).
         gradient_checkpointing: recompute layers in the backward pass: less memory, more time.
         init_seed: seed of new weights (a blank base, fresh adapters).
         trust_remote_code: run code that a hub repository brings along.
@@ -54,7 +63,9 @@ class PolicySpec:
     lora: LoraSpec | None = None
     train_vision: bool = False
     dtype: DTypeName = "float32"
+    quantization: QuantizationName | None = None
     attention: Literal["sdpa", "eager"] = "sdpa"
+    max_pixels: int | None = None
     gradient_checkpointing: bool = False
     init_seed: int = 0
     trust_remote_code: bool = False

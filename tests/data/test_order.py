@@ -3,9 +3,12 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from lit_listener.data.order import EpochOrder, ShownPairs
+from lit_listener.data.shapes import ShapesPairs
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 101])
@@ -155,3 +158,58 @@ def test_over_many_epochs_the_preferred_image_stands_first_in_half():
     labels = Counter((index, label) for _ in range(200) for index, label, _ in order)
     # Each pair: 200 draws with probability 16/31 or 15/31, sigma 7.
     assert all(65 < labels[index, 0] < 140 for index in range(31))
+
+
+@given(size=st.integers(4, 40), ranks=st.integers(1, 4), batches=st.integers(1, 3))
+def test_ranks_share_the_steps_of_one_process(size, ranks, batches):
+    """A step of ranks x batches places is the same whoever draws them, and every rank has as many."""
+    alone = list(EpochOrder(size, seed=1, shuffle=True))
+    shares = [list(EpochOrder(size, seed=1, shuffle=True, rank=rank, ranks=ranks)) for rank in range(ranks)]
+    assert {len(share) for share in shares} == {size // ranks}
+    step = ranks * batches
+    for at in range(size // step):
+        together = [place for share in shares for place in share[at * batches : (at + 1) * batches]]
+        assert sorted(together) == sorted(alone[at * step : (at + 1) * step])
+
+
+@given(size=st.integers(1, 20), ranks=st.integers(1, 6))
+def test_in_evaluation_every_pair_counts_once_and_ranks_keep_step(size, ranks):
+    shares = [list(EpochOrder(size, seed=1, shuffle=False, rank=rank, ranks=ranks)) for rank in range(ranks)]
+    assert len({len(share) for share in shares}) == 1
+    counted = [place for share in shares for place in share if place[0] >= 0]
+    assert sorted(counted) == sorted(EpochOrder(size, seed=1, shuffle=False))
+    repeated = [~place[0] for share in shares for place in share if place[0] < 0]
+    assert set(repeated) <= set(range(size))
+    assert len(repeated) < ranks
+
+
+def test_a_repeated_pair_is_marked():
+    world = ShapesPairs(["flat"], size=3)
+    shown = ShownPairs(world)
+    first, again = shown[(1, 0, 0)], shown[(~1, 0, 0)]
+    assert (first.counted, again.counted) == (True, False)
+    assert (first.index, first.first) == (again.index, again.first) == (1, first.first)
+
+
+def test_a_position_is_that_of_all_ranks():
+    share = iter(EpochOrder(12, seed=5, shuffle=True, rank=1, ranks=2))
+    for _ in range(3):
+        next(share)
+    saved = share.state_dict()
+    assert saved["position"] == 6
+    alone = iter(EpochOrder(12, seed=5, shuffle=True))
+    alone.load_state_dict(saved)
+    left = list(alone)
+    assert len(left) == 6
+    three = [iter(EpochOrder(12, seed=5, shuffle=True, rank=rank, ranks=3)) for rank in range(3)]
+    for one in three:
+        one.load_state_dict(saved)
+    assert sorted(place for one in three for place in one) == sorted(left)
+    four = iter(EpochOrder(12, seed=5, shuffle=True, ranks=4))
+    with pytest.raises(ValueError, match="6 pairs were used, which 4 processes cannot share evenly"):
+        four.load_state_dict(saved)
+
+
+def test_fewer_pairs_than_processes_cannot_be_trained_on():
+    with pytest.raises(ValueError, match=r"fewer pairs \(2\) than there are processes to share them \(3\)"):
+        EpochOrder(2, seed=0, shuffle=True, ranks=3)

@@ -28,7 +28,8 @@ class LastSteps(Callback):
         self.steps: list[Any] = []
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
-        self.steps.append(pl_module.last_step)
+        trail = pl_module.trail
+        self.steps.append((trail.shown, trail.transcripts, trail.rewards, trail.heard))
 
 
 def test_samples_are_the_first_prompts_completions(tmp_path, capsys):

@@ -1,5 +1,6 @@
 import json
 import warnings
+from types import SimpleNamespace
 
 import jsonargparse
 import lightning
@@ -118,3 +119,16 @@ def test_the_sanity_check_leaves_validation_as_it_is():
     seen = run(12, 0)
     whole = [[index for index, _ in batch] for batch in seen.validated[2:]]
     assert whole == 2 * [[0, 1], [2, 3], [4, 5], [6]]  # after two batches of sanity check, one pass an epoch
+
+
+def test_a_step_is_shared_by_all_processes():
+    module = PreferenceData(ShapesPairs(["flat"], size=12), batch_size=4)
+    module.trainer = SimpleNamespace(global_rank=1, world_size=2)
+    assert [len(batch) for batch in module.train_dataloader()] == [2] * 3
+
+
+def test_a_step_that_cannot_be_shared_evenly_is_refused():
+    module = PreferenceData(ShapesPairs(["flat"], size=12), batch_size=4)
+    module.trainer = SimpleNamespace(global_rank=0, world_size=3)
+    with pytest.raises(ValueError, match=r"data.batch_size: 4 pairs.*shared evenly by 3 processes; choose a multiple"):
+        module.train_dataloader()

@@ -35,11 +35,11 @@ def still(parameters: Any) -> torch.optim.Optimizer:
 class Steps(BabblingGRPO):
     """Keeps what a step asked and sampled, and its advantages."""
 
-    def update(self, asked, completions, reference_NT, advantages_N):
+    def update(self, asked, step):
         self.asked = asked
-        self.sampled = completions
-        self.compared = advantages_N
-        return super().update(asked, completions, reference_NT, advantages_N)
+        self.sampled = step.rolled.completions
+        self.compared = step.rolled.advantages_N
+        super().update(asked, step)
 
 
 @pytest.mark.parametrize("normalizer", ["sequence", "token", "constant"])
@@ -271,10 +271,10 @@ class Modes(BabblingGRPO):
         self.modes.setdefault("ask", set()).add(self.policy.training)
         return super().ask(shown, keys)
 
-    def reference_scores(self, asked, completions, transcripts):
+    def reference_scores(self, asked, completions, transcripts, at_once=None):
         with self.reference.active() as backbone:
             self.modes.setdefault("reference", set()).add(backbone.training)
-        return super().reference_scores(asked, completions, transcripts)
+        return super().reference_scores(asked, completions, transcripts, at_once)
 
 
 @pytest.mark.parametrize("policy", [BLANK, replace(BLANK, lora=LoraSpec(rank=2, alpha=4.0))])
@@ -397,7 +397,8 @@ def test_options_out_of_range_are_named(make, message):
 def test_the_reward_is_equation_5(tmp_path):
     module = grpo(Steps, reward=RewardWeights(accuracy=0.25, listener=2.0))
     train(module, tmp_path)
-    shown_pairs, transcripts, rewards, heard = module.last_step
+    trail = module.trail
+    shown_pairs, transcripts, rewards, heard = trail.shown, trail.transcripts, trail.rewards, trail.heard
     for n, transcript in enumerate(transcripts):
         label = shown_pairs[n // 3].label
         p_correct = float(heard.p_label_NL[n, label])

@@ -13,7 +13,8 @@ from lightning.pytorch.loggers import CSVLogger
 
 from lit_listener.evaluation.metrics import JudgementMetrics
 from lit_listener.training import ListenerGRPO, Reasoner
-from lit_listener.training.callbacks import PredictionsFile, RunCheckpoint
+from lit_listener.training.callbacks import PredictionsFile
+from lit_listener.training.checkpoints import RunCheckpoint
 from lit_listener.training.listener_grpo import Updates
 from lit_listener.training.schedule import Schedule
 from lit_listener.vlm.listeners import ModelListener, ReferenceListener
@@ -174,7 +175,7 @@ def test_predictions_come_with_their_source(tmp_path, command):
 def test_a_checkpoint_holds_what_trains_and_loads(tmp_path, lora):
     policy = replace(BLANK, lora=lora)
     module = grpo(policy=policy, listener=ModelListener("shapes-blank"))
-    trainer(tmp_path, 1, RunCheckpoint(save_last=True, save_top_k=0)).fit(module, data())
+    trainer(tmp_path, 1, RunCheckpoint()).fit(module, data())
     path = tmp_path / "checkpoints" / "last.ckpt"
     saved = torch.load(path, weights_only=True)
     assert set(saved["state_dict"]) == set(module.trainable)
@@ -191,7 +192,7 @@ def test_a_checkpoint_holds_what_trains_and_loads(tmp_path, lora):
 @pytest.mark.parametrize("lora", [None, LoraSpec(rank=2, alpha=4.0)])
 def test_another_models_checkpoint_is_refused(tmp_path, lora):
     module = grpo(policy=replace(BLANK, lora=LoraSpec(rank=2, alpha=4.0) if lora is None else None))
-    trainer(tmp_path, 1, RunCheckpoint(save_last=True, save_top_k=0)).fit(module, data())
+    trainer(tmp_path, 1, RunCheckpoint()).fit(module, data())
     other = grpo(policy=replace(BLANK, lora=lora))
     path = tmp_path / "checkpoints" / "last.ckpt"
     message = r"the checkpoint holds other weights than this model trains: it lacks \d+ of them, for instance policy\."

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lit_listener.objective import policy_loss
 from lit_listener.tasks import Outcome, Transcript
-from lit_listener.training.step_report import Rewards, StepTimes, UpdateTotals, step_metrics
+from lit_listener.training.step_report import Rewards, StepOutcome, StepTimes, UpdateTotals, step_metrics
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Heard
 
@@ -74,15 +74,13 @@ def report(
     count = len(given.total_N)
     times = StepTimes(0.0)
     times.lap()
-    return step_metrics(
+    outcome = StepOutcome.of(
         given,
         ears or heard([0.5] * count),
         read or [transcript()] * count,
         sampled or completions(torch.zeros(count, 1, 2), [1] * count),
-        totals(),
-        times,
-        group_size,
     )
+    return step_metrics(outcome, totals(), times, group_size)
 
 
 def test_all_published_keys_and_no_others():

@@ -15,6 +15,7 @@ from lit_listener.vlm.loading import load, load_backbone
 from lit_listener.vlm.packing import pack
 from lit_listener.vlm.specs import PolicySpec
 from tests.vlm.tiny import (
+    FAMILIES,
     TASK,
     completions,
     mixed,
@@ -24,9 +25,16 @@ from tests.vlm.tiny import (
     real_rows,
     score,
     shown,
+    write_tiny,
 )
 
 SIZES = st.tuples(st.sampled_from([28, 56, 84, 112]), st.sampled_from([28, 56, 84, 112]))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, str]:
+    """A tiny model of each family."""
+    return {family: str(write_tiny(tmp_path_factory.mktemp(family) / "model", family=family)) for family in FAMILIES}
 
 
 def encode(reader: Reader, pairs: Sequence[ShownPair]) -> PromptBatch:
@@ -55,14 +63,17 @@ def test_packed_log_probs_equal_the_plain_path(tiny, data, group, temperature):
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_every_attention_equals_the_plain_path(tiny_folder, attention):
-    backbone, reader = load_backbone(str(tiny_folder), PolicySpec(str(tiny_folder), attention=attention))
-    assert_equals_plain(backbone, reader, mixed(2), completions(backbone, [3, 5, 2, 4]), 1.3)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_and_attention_equals_the_plain_path(folders, family, attention):
+    backbone, reader = load_backbone(folders[family], PolicySpec(folders[family], attention=attention))
+    assert backbone.model.config.model_type == family
+    assert_equals_plain(backbone, reader, mixed(3), completions(backbone, [3, 5, 2, 4, 6, 1]), 1.3)
 
 
 @pytest.mark.parametrize(("prompts", "group"), [(1, 3), (3, 2)])
-def test_gradients_equal_the_plain_path(tiny_folder, prompts, group):
-    backbone, reader = load_backbone(str(tiny_folder), PolicySpec(str(tiny_folder)))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_equal_the_plain_path(folders, family, prompts, group):
+    backbone, reader = load_backbone(folders[family], PolicySpec(folders[family]))
     pairs, sampled = mixed(prompts), completions(backbone, [4, 1, 5, 3, 2, 6][: prompts * group])
     weights = torch.linspace(-1, 1, sampled.ids_NT.numel()).view_as(sampled.ids_NT) / len(sampled)
 
@@ -135,7 +146,9 @@ def test_label_logits_are_unscaled_and_not_suppressed(backbone, reader, label_id
             torch.testing.assert_close(scores.discarded_mass_N[n], discarded, atol=1e-5, rtol=0)
 
 
-def test_prefill_and_decode_equal_the_plain_path(backbone, reader):
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prefill_and_decode_equal_the_plain_path(folders, family):
+    backbone, reader = load_backbone(folders[family], PolicySpec(folders[family]))
     pairs = mixed(3)
     sampled = completions(backbone, [4, 4, 4])
     prompts = encode(reader, pairs)
@@ -216,7 +229,13 @@ def test_features_of_other_prompts_are_refused(backbone, reader):
 def test_an_unsupported_family_is_refused(backbone):
     class Other:
         class config:  # as models name it
-            model_type = "qwen3_vl"
+            model_type = "llava"
 
-    with pytest.raises(ValueError, match=r"'qwen3_vl' is not supported; expected one of .*qwen2_5_vl"):
+    message = r"Other: model family 'llava' is not supported; expected one of .*'qwen3_vl'\): name a model of these"
+    with pytest.raises(ValueError, match=message):
         Backbone(Other(), backbone.vocabulary)
+
+
+def test_the_layers_are_the_decoders_and_the_vision_towers(backbone):
+    assert backbone.layers() == [*backbone.language_model.layers, *backbone.vision_tower.blocks]
+    assert len(backbone.layers()) == 4

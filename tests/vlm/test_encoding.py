@@ -107,10 +107,11 @@ def test_a_template_that_loses_images_is_refused(reader):
         encoder.encode([TASK.encode(shown())])
 
 
-def altered(reader, tokenizer) -> Encoder:
+def altered(reader, tokenizer, patch_size=14) -> Encoder:
     config = SimpleNamespace(
         image_token_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
         get_text_config=lambda: SimpleNamespace(max_position_embeddings=CONTEXT),
+        vision_config=SimpleNamespace(patch_size=patch_size, spatial_merge_size=2),
     )
     return Encoder(tokenizer, reader.image_processor, lambda **_: None, config)
 
@@ -122,6 +123,12 @@ def test_no_chat_template_is_refused(reader):
         ValueError, match=r"the tokenizer of '.*model' has no chat template: an instruct model is needed"
     ):
         altered(reader, tokenizer)
+
+
+def test_an_image_processor_of_another_model_is_refused(reader):
+    message = r"preprocessor_config\.json: patch_size is 14, but the model's vision tower expects 16; take the file"
+    with pytest.raises(ValueError, match=message):
+        altered(reader, reader.tokenizer, patch_size=16)
 
 
 def test_no_pad_token_is_refused(reader):

@@ -6,11 +6,13 @@ import shutil
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
 from lit_listener.vlm.blueprint import write_blank
-from lit_listener.vlm.loading import load, load_backbone, save_model
+from lit_listener.vlm.loading import load, load_backbone
+from lit_listener.vlm.saving import save_model
 from lit_listener.vlm.specs import BUNDLED, PolicySpec
 from tests.vlm.tiny import TASK, completions, letters_tokenizer, mixed, plain_inputs, score, write_tiny
 
@@ -124,8 +126,8 @@ def test_a_missing_folder_is_named(tiny_folder):
 
 
 def test_an_unsupported_family_is_refused_before_its_weights_are_read(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3_vl"}))
-    with pytest.raises(ValueError, match=r"model family 'qwen3_vl' is not supported; expected one of .*'qwen2_5_vl'"):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava"}))
+    with pytest.raises(ValueError, match=r"model family 'llava' is not supported; expected one of .*'qwen2_5_vl'"):
         load(PolicySpec(str(tmp_path)))
 
 
@@ -213,3 +215,31 @@ def test_one_warning_of_bitsandbytes_is_silent_and_others_are_not():
 
     assert not passes("Failed to load CPU gemm_4bit_forward from kernels-community: %s.")
     assert passes("Something else failed: %s")
+
+
+def test_images_can_be_bounded(tiny_folder):
+    """112 x 112 pixels are 16 tokens of 28 x 28; bounded to 56 x 56 they are 4; the bound is saved with the model."""
+    image = Image.new("RGB", (112, 112))
+    tokens = {}
+    for bound in (None, 56 * 56):
+        _, reader = load_backbone(str(tiny_folder), PolicySpec(str(tiny_folder), max_pixels=bound))
+        grid = reader.image_processor(images=[image], return_tensors="pt")["image_grid_thw"]
+        tokens[bound] = int(grid.prod()) // 4
+        assert reader.image_processor.to_dict()["size"]["longest_edge"] == (bound or 112 * 112)
+    assert tokens == {None: 16, 56 * 56: 4}
+
+
+def test_a_bound_below_the_smallest_size_is_refused(tiny_folder):
+    with pytest.raises(ValueError, match=r"policy.max_pixels: 100 is below the least that .* scales images up to, 784"):
+        load_backbone(str(tiny_folder), PolicySpec(str(tiny_folder), max_pixels=100))
+
+
+def test_an_empty_backbone_has_the_same_parameters_and_no_weights(tiny_folder):
+    spec = PolicySpec(str(tiny_folder))
+    full, _ = load_backbone(str(tiny_folder), spec)
+    empty, _ = load_backbone(str(tiny_folder), spec, empty=True)
+    assert [(n, p.shape, p.dtype) for n, p in empty.named_parameters()] == [
+        (n, p.shape, p.dtype) for n, p in full.named_parameters()
+    ]
+    assert all(p.is_meta for p in empty.parameters())
+    assert empty.vocabulary.end_ids == full.vocabulary.end_ids

@@ -9,9 +9,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from lit_listener.vlm.loading import LoraSpec, PolicySpec, load, load_backbone, save_model
+from lit_listener.vlm.loading import LoraSpec, PolicySpec, load, load_backbone
+from lit_listener.vlm.packing import pack
 from lit_listener.vlm.rollout import Sampling, rollout
-from tests.vlm.tiny import TASK, completions, mixed, score
+from lit_listener.vlm.saving import save_model
+from tests.vlm.tiny import FAMILIES, TASK, completions, mixed, score, write_tiny
 
 LORA = LoraSpec(rank=3, alpha=6.0)
 
@@ -191,18 +193,90 @@ def test_an_adapter_of_another_scale_is_refused(tiny_folder, trained, lora, mess
         load(spec(tiny_folder, trained[0], lora))
 
 
-@pytest.mark.parametrize("targets", [r".*visual.*\.qkv", "lm_head"])
-def test_an_adapter_beyond_the_language_model_is_refused(tiny_folder, tmp_path, targets):
+@pytest.mark.parametrize("targets", [r".*patch_embed\.proj", "lm_head"])
+def test_an_adapter_beyond_the_two_towers_layers_is_refused(tiny_folder, tmp_path, targets):
     backbone, _ = load_backbone(str(tiny_folder), PolicySpec(str(tiny_folder)))
-    config = LoraConfig(r=3, lora_alpha=6, target_modules=targets)
+    config = LoraConfig(r=3, lora_alpha=6, target_modules=targets, modules_to_save=["norm"])
     get_peft_model(backbone.model, config).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="holds more than low-rank updates of the language model, for instance"):
+    with pytest.raises(ValueError, match="holds more than low-rank updates of the language model and the vision tower"):
         load(spec(tiny_folder, tmp_path))
 
 
+def test_adapters_on_the_vision_tower_must_be_asked_for(tiny_folder, trained, tmp_path):
+    load(spec(tiny_folder, train_vision=True)).adapter.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"policy\.train_vision: .* updates the vision tower too, .* set it to true"):
+        load(spec(tiny_folder, tmp_path))
+    with pytest.raises(ValueError, match=r"policy\.train_vision: .* no updates of the vision tower .* set it to false"):
+        load(spec(tiny_folder, trained[0], train_vision=True))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {family: write_tiny(tmp_path_factory.mktemp(family) / "model", family=family) for family in FAMILIES}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("vision", [False, True])
+def test_adapters_sit_on_every_linear_layer_asked_for(folders, family, vision):
+    models = load(spec(folders[family], train_vision=vision))
+    plain, _ = load_backbone(str(folders[family]), PolicySpec(str(folders[family])))
+    towers = (".language_model.", ".visual.") if vision else (".language_model.",)
+    expected = {
+        f"{name}.lora_{side}.default.weight"
+        for name, module in plain.named_modules()
+        if isinstance(module, nn.Linear) and any(tower in name for tower in towers)
+        for side in "AB"
+    }
+    assert trainable(models) == expected
+    assert models.shares_vision is not vision
+    train(models)
+    log_probs(models.policy, models.reader).sum().backward()
+    assert {name for name, p in models.policy.named_parameters() if p.grad is not None and p.grad.any()} == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("reference", ["base", "start"])
+def test_the_references_images_are_seen_without_what_the_policy_learns(folders, tmp_path, family, reference):
+    first = load(spec(folders[family], train_vision=True))
+    train(first)
+    first.adapter.save_pretrained(tmp_path)
+    prompts = first.reader.encoder.encode([TASK.encode(pair) for pair in mixed(2)])
+    plain, reader = load_backbone(str(folders[family]), PolicySpec(str(folders[family])))
+    with torch.no_grad():
+        judges = {"base": plain, "start": first.policy}
+        seen, expected = judges[reference].image_features(prompts), log_probs(judges[reference], reader)
+        models = load(spec(folders[family], tmp_path, train_vision=True), reference)
+        train(models, seed=1)
+        assert (models.policy.image_features(prompts) - seen).abs().max() > 0.1
+        with models.reference.active() as backbone:
+            torch.testing.assert_close(backbone.image_features(prompts), seen, atol=1e-5, rtol=0)
+        torch.testing.assert_close(reference_log_probs(models), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_adapters_are_float32_on_a_base_of_half_precision(tiny_folder, trained, dtype, attention, checkpointing):
+    options = {"attention": attention, "gradient_checkpointing": checkpointing}
+    models = load(spec(tiny_folder, trained[0], dtype=dtype, **options))
+    kinds = {parameter.requires_grad: parameter.dtype for parameter in models.policy.parameters()}
+    assert kinds == {True: torch.float32, False: getattr(torch, dtype)}
+    models.policy.train()
+    scores = log_probs(models.policy, models.reader)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, trained[1], atol=0.5, rtol=0)  # large random weights, rounded to 8 or 11 bits
+    scores.sum().backward()
+    assert all(p.grad.isfinite().all() and p.grad.any() for p in models.policy.parameters() if p.requires_grad)
+    prompts = models.reader.encoder.encode([TASK.encode(pair) for pair in mixed(1)])
+    models.policy.eval()
+    features = models.policy.image_features(prompts).detach()
+    sampled = rollout(models.policy, prompts, features, group_size=2, sampling=Sampling(4), keys=[(0,)])
+    with torch.no_grad():
+        again = models.policy.score(pack(prompts, sampled), features)
+    assert again.log_probs_NT.dtype == again.entropy_NT.dtype == torch.float32
+
+
 def test_contradictory_specifications_are_refused(tiny_folder, trained):
-    with pytest.raises(ValueError, match=r"policy\.train_vision: adapters go on the language model only"):
-        load(spec(tiny_folder, train_vision=True))
     with pytest.raises(FileNotFoundError, match=r"policy\.start: no adapter_config\.json in .*name it as policy\.base"):
         load(spec(tiny_folder, tiny_folder))
     with pytest.raises(ValueError, match=r"policy\.start: .* is an adapter folder; set policy\.lora to train it on"):

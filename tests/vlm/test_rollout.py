@@ -222,3 +222,11 @@ def test_nothing_of_the_released_generation_config_is_used(tiny, monkeypatch):
 def test_wrong_sampling_is_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(Sampling(), **{field: value})
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_are_not_sampled_from(backbone, bad):
+    logits = torch.zeros(2, backbone.vocabulary.size)
+    logits[1, 3] = bad
+    with pytest.raises(FloatingPointError, match="the policy's logits are NaN or infinite"):
+        sample(logits, torch.tensor([0.5, 0.5], dtype=torch.float64), 1.0, backbone.vocabulary)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lit_listener.vlm.specs import BUNDLED, LoraSpec, resolve
+from lit_listener.vlm.specs import BUNDLED, LoraSpec, PolicySpec, resolve
 
 
 def test_names_are_resolved(tmp_path):
@@ -20,3 +20,8 @@ def test_a_folder_that_is_not_there_is_refused(name):
 def test_a_rank_below_one_is_refused():
     with pytest.raises(ValueError, match=r"policy\.lora\.rank: expected at least 1, got 0"):
         LoraSpec(rank=0)
+
+
+def test_nothing_is_quantised_or_adapted_unasked():
+    spec = PolicySpec("shapes-instruct")
+    assert (spec.quantization, spec.lora, spec.train_vision, spec.dtype) == (None, None, False, "float32")

@@ -1,4 +1,4 @@
-"""A Qwen2.5-VL of two layers that has everything the real one has, and the plain way of asking it.
+"""A Qwen2.5-VL of two layers that has everything the real one has (or its kin), and the plain way of asking it.
 
 Its vocabulary has rows beyond the tokenizer's ids, its generation config has the penalties of a released one, and its
 new weights are large, so that a wrong mask or position shows in every logit. ``plain_*`` work one row a completion,
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from lit_listener.data.records import PreferencePair, ShownPair
@@ -58,14 +58,45 @@ def letters_tokenizer() -> Qwen2Tokenizer:
     return tokenizer
 
 
-def write_tiny(folder: Path, *, seed: int = 0, tokenizer: Any = None, **text_config: Any) -> Path:
+FAMILIES = ("qwen2_5_vl", "qwen2_vl", "qwen3_vl")
+FOUR_BIT_WIDTHS = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
+"""Sizes that 4-bit weights come in: rows of whole blocks of 64."""
+_MROPE = {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [2, 3, 3]}
+_TEXT_OF: dict[str, dict[str, Any]] = {
+    "qwen2_5_vl": {"rope_parameters": _MROPE},
+    "qwen2_vl": {"rope_parameters": _MROPE},
+    "qwen3_vl": {"rope_parameters": {**_MROPE, "mrope_interleaved": True}, "head_dim": 16, "num_hidden_layers": 4},
+}
+_VISION_OF: dict[str, dict[str, Any]] = {
+    "qwen2_5_vl": {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "window_size": 56,
+        "fullatt_block_indexes": [1],
+    },
+    "qwen2_vl": {"embed_dim": 32, "mlp_ratio": 2},
+    "qwen3_vl": {
+        "depth": 4,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "patch_size": 16,
+        "num_position_embeddings": 16,
+        "deepstack_visual_indexes": [0, 2],  # after the first and the third block: into decoder layers 0 and 1
+    },
+}
+
+
+def write_tiny(
+    folder: Path, *, seed: int = 0, tokenizer: Any = None, family: str = "qwen2_5_vl", **text_config: Any
+) -> Path:
     """Write a Hugging Face folder with random weights."""
     tokenizer = tokenizer or trained_tokenizer()
 
     def token(text: str) -> int:
         return tokenizer.convert_tokens_to_ids(text)
 
-    config = Qwen2_5_VLConfig(
+    config = AutoConfig.for_model(
+        family,
         text_config={
             "vocab_size": len(tokenizer) + PADDED_ROWS,
             "hidden_size": 32,
@@ -74,23 +105,20 @@ def write_tiny(folder: Path, *, seed: int = 0, tokenizer: Any = None, **text_con
             "num_attention_heads": 2,
             "num_key_value_heads": 1,
             "max_position_embeddings": CONTEXT,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [2, 3, 3]},
             "initializer_range": 0.2,
             "tie_word_embeddings": False,
             "eos_token_id": token("<|im_end|>"),
             "pad_token_id": token("<|endoftext|>"),
+            **_TEXT_OF[family],
             **text_config,
         },
         vision_config={
             "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 48,
             "num_heads": 2,
-            "out_hidden_size": 32,
             "patch_size": 14,
-            "window_size": 56,
-            "fullatt_block_indexes": [1],
             "initializer_range": 0.2,
+            ("hidden_size" if family == "qwen2_vl" else "out_hidden_size"): text_config.get("hidden_size", 32),
+            **_VISION_OF[family],
         },
         image_token_id=token("<|image_pad|>"),
         video_token_id=token("<|video_pad|>"),
@@ -100,7 +128,7 @@ def write_tiny(folder: Path, *, seed: int = 0, tokenizer: Any = None, **text_con
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = Qwen2_5_VLForConditionalGeneration(config)
+        model = AutoModelForImageTextToText.from_config(config)
     model.generation_config = GenerationConfig(
         eos_token_id=[token("<|im_end|>"), token("<|endoftext|>")],
         pad_token_id=token("<|endoftext|>"),
@@ -110,9 +138,9 @@ def write_tiny(folder: Path, *, seed: int = 0, tokenizer: Any = None, **text_con
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    Qwen2VLImageProcessorPil(patch_size=14, merge_size=2, min_pixels=28 * 28, max_pixels=112 * 112).save_pretrained(
-        folder
-    )
+    patch: int = config.vision_config.patch_size
+    limits = {"shortest_edge": (2 * patch) ** 2, "longest_edge": (8 * patch) ** 2}
+    Qwen2VLImageProcessorPil(patch_size=patch, merge_size=2, size=limits).save_pretrained(folder)
     return folder
 
 

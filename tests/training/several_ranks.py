@@ -1,0 +1,175 @@
+"""Trainings that are run by one process and by several, and what each leaves: losses, gradients, metrics, weights.
+
+Run as a program under torchrun, it runs the named cases one after another and rank 0 saves what each left.
+"""
+
+import sys
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from torch.distributed.tensor import DTensor
+
+from lit_listener.data.shapes import ShapesTraces
+from lit_listener.training import TraceSFT
+from lit_listener.training.grpo_options import Objective, Updates
+from lit_listener.training.listener_grpo import ListenerGRPO
+from lit_listener.vlm import ranks
+from lit_listener.vlm.listeners import ModelListener, ShuffledListener
+from lit_listener.vlm.loading import load
+from lit_listener.vlm.rollout import Sampling
+from lit_listener.vlm.sharding import Sharding
+from lit_listener.vlm.specs import LoraSpec, PolicySpec
+from tests.training.tiny_runs import BLANK, Babble, BabblingGRPO, data, grpo, pairs, sgd, trainer
+
+STEPS = 3
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a run leaves."""
+
+    metrics: list[dict[str, float]]
+    gradients: list[dict[str, torch.Tensor]]
+    weights: dict[str, torch.Tensor]
+    judged: list[tuple[str, str, int | None]] = field(default_factory=list)
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return full.detach().clone()
+
+
+class KeepsGradients:
+    """Keeps the gradient of every optimizer step, as it is before clipping."""
+
+    kept: list[dict[str, torch.Tensor]]
+
+    def clip_to_norm(self) -> torch.Tensor:
+        named = [(name, p.grad) for name, p in self.named_parameters() if p.requires_grad]  # type: ignore[attr-defined]
+        self.kept = [
+            *getattr(self, "kept", []),
+            {name: whole(grad) for name, grad in named if grad is not None},
+        ]
+        return super().clip_to_norm()  # type: ignore[misc, no-any-return]
+
+
+class KeepingGRPO(KeepsGradients, BabblingGRPO):
+    """GRPO whose second prompt of two, of all that one process would have, has no readable completion."""
+
+    def read(self, completions: Any) -> Any:
+        transcripts = super().read(completions)
+        if len(transcripts) % self.group_size or not getattr(self, "every_other_unreadable", False):
+            return transcripts
+        prompt = [n // self.group_size * ranks.world_size() + ranks.rank() for n in range(len(transcripts))]
+        return [
+            replace(t, answer=None, answer_token=None) if p % 2 else t for t, p in zip(transcripts, prompt, strict=True)
+        ]
+
+
+class KeepingSFT(KeepsGradients, TraceSFT):
+    """Supervised fine-tuning."""
+
+
+class Logged(Callback):
+    """Keeps what each step logged, and whom it judged."""
+
+    def __init__(self) -> None:
+        self.metrics: list[dict[str, float]] = []
+        self.judged: list[tuple[str, str, int | None]] = []
+
+    def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
+        self.metrics.append({name: float(value) for name, value in trainer.logged_metrics.items()})
+
+    def on_validation_end(self, trainer: Any, *args: Any) -> None:
+        self.metrics.append({name: float(value) for name, value in trainer.callback_metrics.items() if "val/" in name})
+
+    def on_test_batch_end(self, trainer: Any, module: Any, outputs: Any, *args: Any) -> None:
+        self.judged += [(row["pair_id"], row["trace"], row["answer"]) for row in outputs]
+
+
+LORA: dict[str, Any] = {"policy": replace(BLANK, lora=LoraSpec(4, 8.0))}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "ddp": ("ddp", {}),
+    "ddp_lora": ("ddp", LORA),
+    "ddp_micro": ("ddp", {**LORA, "updates": Updates(2, 2, 1), "objective": Objective(normalizer="token")}),
+    "ddp_batch_scale": ("ddp", {"objective": Objective(advantage_scale="batch", normalizer="constant")}),
+    "ddp_shuffled": ("ddp", {"listener": ShuffledListener()}),
+    "ddp_sft": ("ddp", {"sft": True}),
+    "fsdp": ("fsdp", {}),
+    "fsdp_lora": ("fsdp", LORA),
+    "fsdp_micro": ("fsdp", {"updates": Updates(2, 2, 1), "objective": Objective(normalizer="token")}),
+    "fsdp_in_step": ("fsdp", {"sharding": Sharding(gather_for_rollout=False)}),
+    "fsdp_vision": ("fsdp", {"policy": replace(BLANK, train_vision=True)}),
+    "fsdp_checkpointing": ("fsdp", {"policy": replace(BLANK, gradient_checkpointing=True)}),
+    "fsdp_listener": ("fsdp", {"listener": ModelListener("shapes-instruct")}),
+    "fsdp_unreadable": ("fsdp", {"every_other_unreadable": True}),
+    "ddp_unreadable": ("ddp", {"every_other_unreadable": True}),
+    "fsdp_start": (
+        "fsdp",
+        {"policy": PolicySpec("shapes-instruct", start="shapes-warm-start"), "sampling": Sampling(8, temperature=3.0)},
+    ),
+    "fsdp_adapter": ("fsdp", {"goes_on_from_an_adapter": True, "reference": "start"}),
+    "fsdp_sft": ("fsdp", {"sft": True}),
+}
+STRATEGIES = {
+    "ddp": lambda: DDPStrategy(process_group_backend="gloo"),
+    "fsdp": lambda: ModelParallelStrategy(2, 1, process_group_backend="gloo"),
+}
+
+
+def write_adapter(folder: Path) -> PolicySpec:
+    """An adapter that changes something, and a policy that goes on from it."""
+    spec = replace(BLANK, lora=LoraSpec(4, 8.0), init_seed=3)
+    adapter = load(spec).adapter
+    assert adapter is not None
+    with torch.no_grad():
+        for name, parameter in adapter.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.01)
+    adapter.save_pretrained(folder / "adapter")
+    return replace(spec, start=str(folder / "adapter"))
+
+
+def module_of(case: str, folder: Path) -> Any:
+    options = dict(CASES[case][1])
+    if options.pop("goes_on_from_an_adapter", False):
+        options["policy"] = write_adapter(folder)
+    if options.pop("sft", False):
+        return KeepingSFT(BLANK, task=Babble(), sampling=Sampling(4), optimizer=sgd)
+    unreadable = options.pop("every_other_unreadable", False)
+    module = grpo(KeepingGRPO, **options)
+    module.every_other_unreadable = unreadable
+    return module
+
+
+def run(case: str, folder: Path, *, several: bool) -> Left:
+    """Train a few steps on batches of 4 of 13 pairs, validating 5 in between; test on 5."""
+    module, logged = module_of(case, folder), Logged()
+    options: dict[str, Any] = {"strategy": STRATEGIES[CASES[case][0]](), "devices": 2} if several else {}
+    steps = STEPS * module.optimizer_steps_per_batch
+    run = trainer(folder, steps, logged, val_check_interval=2, check_val_every_n_epoch=None, **options)
+    source = {"held_in": pairs(5, split="validation")}
+    traces = None if isinstance(module, ListenerGRPO) else ShapesTraces({"thorough": 0.5, "hasty": 0.5})
+    loaders = data(13, validation=source, test=source, eval_batch_size=2, traces=traces)
+    run.fit(module, loaders)
+    weights = {name: whole(p) for name, p in module.named_parameters() if p.requires_grad}
+    if case in ("ddp", "fsdp", "fsdp_in_step"):
+        run.test(module, loaders, verbose=False)
+    return Left(logged.metrics, module.kept, weights, logged.judged)
+
+
+def main() -> None:
+    folder, *cases = sys.argv[1:]
+    for case in cases:
+        with tempfile.TemporaryDirectory() as work:
+            left = run(case, Path(work), several=True)
+        torch.save(vars(left), Path(folder) / f"{case}.{ranks.rank()}.pt")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Two processes train as one does: the same losses, gradients, metrics and weights, under DDP and under FSDP2."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.several_ranks import CASES, Left, run
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every case, by two processes over gloo; one start for all, since a start takes longer than a case."""
+    folder = tmp_path_factory.mktemp("two")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launcher, "-m", "tests.training.several_ranks", str(folder), *CASES],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+def left(folder: Path, case: str, rank: int) -> Left:
+    return Left(**torch.load(folder / f"{case}.{rank}.pt", weights_only=True))
+
+
+def timeless(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if not name.startswith(("time/", "throughput/"))}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_train_as_one(two_ranks, tmp_path, case):
+    alone, together = run(case, tmp_path, several=False), left(two_ranks, case, 0)
+    assert len(together.metrics) == len(alone.metrics) > 3
+    for step, (ours, theirs) in enumerate(zip(alone.metrics, together.metrics, strict=True)):
+        assert timeless(theirs) == pytest.approx(timeless(ours), abs=1e-5, nan_ok=True), step
+    assert_close(together.gradients, alone.gradients)
+    assert_close([together.weights], [alone.weights])
+    assert max(float(grad.abs().max()) for grad in alone.gradients[0].values()) > 1e-3
+    if case.endswith("unreadable"):
+        assert alone.metrics[0]["completion/unparsable_share"] >= 0.5
+    assert_close([left(two_ranks, case, 1).weights], [together.weights])
+
+
+@pytest.mark.parametrize("case", ["ddp", "fsdp", "fsdp_in_step"])
+def test_every_pair_is_judged_once(two_ranks, tmp_path, case):
+    alone = run(case, tmp_path, several=False)
+    parts = [left(two_ranks, case, rank).judged for rank in (0, 1)]
+    assert len(alone.judged) == 5
+    assert sorted(map(len, parts)) == [2, 3]
+    assert sorted(map(tuple, [*parts[0], *parts[1]]), key=str) == sorted(map(tuple, alone.judged), key=str)
+
+
+def assert_close(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.keys() == other.keys()
+        for name in mine:
+            torch.testing.assert_close(mine[name], other[name], atol=1e-5, rtol=0, msg=name)
