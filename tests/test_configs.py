@@ -1,23 +1,39 @@
 """Every shipped config: it says how it is run, it parses, it runs, and what is compared differs in one thing only."""
 
 import copy
+import inspect
+import itertools
+import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
+from lightning.pytorch.strategies import ModelParallelStrategy
+from peft import LoraConfig, get_peft_model
+from PIL import Image
+from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig
 
 from lit_listener.__main__ import main
 from lit_listener.cli import ReasonerCLI, build_cli
+from lit_listener.data.shapes import ShapesPairs
+from lit_listener.data.sources import PairTable, RandomShare
 from lit_listener.evaluation.predictions_file import read_predictions
 from lit_listener.training import ListenerGRPO, TraceSFT
+from lit_listener.vlm.adapters import adapted_layers
 from lit_listener.vlm.loading import load_backbone
 from lit_listener.vlm.specs import PolicySpec
+from tests.vlm.tiny import FOUR_BIT_WIDTHS, write_tiny
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 SHAPES = [path for path in CONFIGS if path.parent.name == "shapes"]
+QWEN = [path for path in CONFIGS if path.parent.name == "qwen2_5_vl"]
+OVERLAYS = [path for path in CONFIGS if path.parent.name == "hardware"]
 NAMES = {"instruct", "warm_start", "grpo", "grpo_listener", "random_listener"}
 
 
@@ -38,18 +54,31 @@ def test_the_configs_of_the_bundled_world_are_there():
     assert {path.stem for path in SHAPES} >= NAMES
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_configs_of_the_papers_and_of_hardware_are_there():
+    assert {path.stem for path in QWEN} >= {"grpo_listener", "grpo", "sft"}
+    assert {path.stem for path in OVERLAYS} >= {"qlora_1gpu", "lora_1gpu", "fsdp_8gpu", "ddp_lora_8gpu", "cpu_debug"}
+    assert len(SHAPES) + len(QWEN) + len(OVERLAYS) == len(CONFIGS)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_config_opens_with_what_it_does_and_the_command_that_runs_it(path):
-    opening = path.read_text().split("\nseed_everything")[0]
-    lines = opening.splitlines()
-    assert all(line.startswith("#") for line in lines)
-    assert re.match(r"# [A-Z].*", lines[0])
-    place = path.relative_to(ROOT).as_posix()
-    assert f"#   python -m lit_listener fit --config {place}" in lines
+    opening = list(itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines()))
+    assert re.match(r"# [A-Z].*", opening[0])
+    place = re.escape(path.relative_to(ROOT).as_posix())
+    alone, base, overlay = "", r"--config configs/qwen2_5_vl/\w+\.yaml ", r" --config configs/hardware/\w+\.yaml"
+    before, after = {"shapes": (alone, alone), "qwen2_5_vl": (alone, overlay), "hardware": (base, alone)}[
+        path.parent.name
+    ]
+    commands = [line for line in opening if "lit_listener fit" in line]
+    assert len(commands) == 1
+    assert re.fullmatch(rf"#   python -m lit_listener fit {before}--config {place}{after}", commands[0])
+    for named in re.findall(r"configs/\w+/\w+\.yaml", commands[0]):
+        assert (ROOT / named).is_file()
+    assert path in SHAPES or any(line.startswith("# Memory") for line in opening)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHAPES, ids=lambda path: path.stem)
 def test_a_config_parses(path, tmp_path):
     cli = build(content(path), tmp_path)
     assert isinstance(cli.model, ListenerGRPO | TraceSFT)
@@ -144,3 +173,203 @@ def test_a_config_runs(path, tmp_path):
         assert main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", "last"]) == 0
         sources = {row.source for row in read_predictions(run / "predictions.parquet")}
         assert sources == set(config["data"]["test"])
+
+
+# ---- the papers' configs and the hardware overlays ---------------------------------------------------------------
+
+
+def at(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config
+
+
+def keys(config: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """All values by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= keys(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+    return found
+
+
+def papers(name: str) -> dict[str, Any]:
+    return content(ROOT / "configs" / "qwen2_5_vl" / f"{name}.yaml")
+
+
+def test_the_papers_settings():
+    options = papers("grpo_listener")["model"]["init_args"]
+    assert options["policy"]["base"] == "Qwen/Qwen2.5-VL-7B-Instruct"
+    assert (options["group_size"], options["reward"]) == (10, {"accuracy": 0.5, "listener": 0.5})
+    assert (options["reference"], options["listener"]) == (
+        "base",
+        {"class_path": "lit_listener.vlm.listeners.ReferenceListener"},
+    )
+    for name in ("grpo_listener", "grpo", "sft"):
+        assert at(papers(name), "data.train.init_args.share") == 0.16
+
+
+def test_the_papers_configs_differ_in_what_they_compare_alone():
+    listened, plain, sft = (keys(papers(name)) for name in ("grpo_listener", "grpo", "sft"))
+    changed = {key for key in listened.keys() | plain.keys() if listened.get(key) != plain.get(key)}
+    assert changed == {"model.init_args.reward.listener"}
+    assert {key: value for key, value in listened.items() if key.startswith("data.")}.items() <= sft.items()
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
+def test_an_overlay_switches_no_class_without_spelling_it_out_and_replaces_no_list(path):
+    overlay = keys(content(path))
+    for base in QWEN:
+        for key, value in overlay.items():
+            before = at(content(base), key)
+            assert not isinstance(value, list) or before is None, f"{key} replaces a list"
+            if not key.endswith("class_path") or before in (None, value):
+                continue
+            assert value == "lit_listener.data.shapes.ShapesPairs", f"{key} switches {before}"
+            spelled = at(content(path), key.replace("class_path", "init_args"))
+            assert set(spelled) == set(inspect.signature(ShapesPairs).parameters)
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch) -> Path:
+    """The tables that the header tells how to make, by its own words."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data" / "hpdv2"
+    (folder / "train").mkdir(parents=True)
+    for name, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
+        Image.new("RGB", (56, 56), colour).save(folder / "train" / f"{name}.jpg")
+    votes = ([1, 0], [0, 1], [1, 1])
+    rows = [
+        {"prompt": f"circle {n // 2:02d}", "file_path": ["red.jpg", "blue.jpg"], "human_preference": votes[n % 3]}
+        for n in range(60)
+    ]
+    (folder / "train.json").write_text(json.dumps(rows))
+    header = (ROOT / "configs" / "qwen2_5_vl" / "grpo_listener.yaml").read_text()
+    recipe = header[header.index("#   import json") : header.index("seed_everything")]
+    exec("\n".join(line[4:] for line in recipe.splitlines()), {})  # what a reader would run
+    return folder
+
+
+def test_the_recipe_for_the_tables_keeps_prompts_apart_and_votes_right(tables):
+    train, validation = (pq.read_table(tables / f"{name}.parquet").to_pylist() for name in ("train", "validation"))
+    assert (len(train), len(validation)) == (58, 2)
+    assert not {row["prompt"] for row in train} & {row["prompt"] for row in validation}
+    assert Counter(row["preferred"] for row in train + validation) == {"a": 20, "b": 20, "tie": 20}
+    pairs = PairTable(tables / "train.parquet", preferred="preferred")
+    assert pairs[0].preferred == next(row["preferred"] for row in train if row["preferred"] != "tie")
+    assert [pairs[0].image_a.getpixel((9, 9))[0] > 200, pairs[0].image_b.getpixel((9, 9))[0] > 200] == [True, False]
+
+
+@pytest.fixture(scope="module")
+def tiny_seven_b(tmp_path_factory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("seven_b") / "model", **FOUR_BIT_WIDTHS)
+
+
+def combined(base: Path, overlay: Path, *options: str) -> ReasonerCLI:
+    return build_cli(["--config", str(base), "--config", str(overlay), *options], run=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("base", QWEN, ids=lambda path: path.stem)
+def test_every_combination_parses_and_loads_at_toy_size(base, overlay, tables, tiny_seven_b, tmp_path):
+    here = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--run_dir", str(tmp_path / "run")]
+    toy = overlay.stem == "cpu_debug"
+    cli = combined(base, overlay, *here, *([] if toy else ["--model.policy.base", str(tiny_seven_b)]))
+    assert isinstance(cli.model, TraceSFT if base.stem == "sft" else ListenerGRPO)
+    assert isinstance(cli.datamodule.train, ShapesPairs if toy else RandomShare)
+    assert list(cli.datamodule.validation) == ["held_in"]
+    assert isinstance(cli.trainer.strategy, ModelParallelStrategy) == (overlay.stem == "fsdp_8gpu")
+    cli.model.configure_model()
+    spec = cli.model.policy_spec
+    trained = {name: p for name, p in cli.model.named_parameters() if p.requires_grad}
+    assert trained
+    assert not any(".visual." in name for name in trained)
+    assert {p.dtype for p in trained.values()} == {torch.float32}
+    assert all("lora_" in name for name in trained) == (spec.lora is not None)
+    assert cli.model.shares_vision
+    optimizer = cli.model.make_optimizer(trained.values())
+    rate = optimizer.param_groups[0]["lr"]
+    low, high = (1e-5, 1e-4) if spec.lora or toy or base.stem == "sft" else (1e-6, 1e-6)
+    assert low <= rate <= high
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", QWEN, ids=lambda path: path.stem)
+def test_nothing_of_the_tables_leaks_into_the_bundled_pairs(base, tmp_path):
+    cli = combined(base, ROOT / "configs" / "hardware" / "cpu_debug.yaml", "--run_dir", str(tmp_path))
+    train = cli.config["data"]["train"]["init_args"]
+    held_in = cli.config["data"]["validation"]["held_in"]["init_args"]
+    for options, size, split in ((train, 16, "train"), (held_in, 4, "validation")):
+        assert options.as_dict() == {
+            "renderers": ["flat", "paper"],
+            "size": size,
+            "split": split,
+            "seed": 0,
+            "drop_ties": True,
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", QWEN, ids=lambda path: path.stem)
+def test_the_debug_overlay_runs_anywhere(base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where there are no tables
+    overlay = ROOT / "configs" / "hardware" / "cpu_debug.yaml"
+    options = ["--run_dir", "run", "--trainer.max_steps", "2", "--trainer.val_check_interval", "2"]
+    quiet = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
+    assert main(["fit", "--config", str(base), "--config", str(overlay), *options, *quiet]) == 0
+    header = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert "val/accuracy" in header
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+def published(hidden: int, intermediate: int, layers: int, heads: int, groups: int, tied: bool) -> Qwen2_5_VLConfig:
+    """The sizes of a released Qwen2.5-VL."""
+    return Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": 151936 if tied else 152064,
+            "hidden_size": hidden,
+            "intermediate_size": intermediate,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "num_key_value_heads": groups,
+            "max_position_embeddings": 128000,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+            "tie_word_embeddings": tied,
+        },
+        vision_config={
+            "depth": 32,
+            "hidden_size": 1280,
+            "intermediate_size": 3420,
+            "num_heads": 16,
+            "out_hidden_size": hidden,
+            "patch_size": 14,
+            "window_size": 112,
+            "fullatt_block_indexes": [7, 15, 23, 31],
+        },
+        tie_word_embeddings=tied,
+    )
+
+
+def low_rank_names(config: Qwen2_5_VLConfig) -> tuple[int, Counter[str]]:
+    """Weights of the model, and how often each name of a trainable weight occurs, layer numbers left out."""
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+        size = sum(p.numel() for p in model.parameters())
+        targets = adapted_layers(vision=False)
+        adapted = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=targets))
+    names = [name for name, p in adapted.named_parameters() if p.requires_grad]
+    return size, Counter(re.sub(r"\.\d+\.", ".N.", name) for name in names)
+
+
+@pytest.mark.slow
+def test_the_real_models_take_the_adapters_that_the_toy_takes(tiny_seven_b):
+    _, toy = low_rank_names(Qwen2_5_VLConfig.from_pretrained(tiny_seven_b))
+    assert len(toy) == 14  # (q, k, v, o, gate, up, down) x (A, B)
+    assert set(toy.values()) == {2}
+    for sizes, layers, weights in (
+        ((3584, 18944, 28, 28, 4, False), 28, 8.29e9),
+        ((2048, 11008, 36, 16, 2, True), 36, 3.755e9),
+    ):
+        size, names = low_rank_names(published(*sizes))
+        assert size == pytest.approx(weights, rel=1e-3)
+        assert names == Counter({name: layers for name in toy})
