@@ -1,10 +1,13 @@
 """``python -m lit_listener``: dispatch to the commands; an error of use is one message and a non-zero exit."""
 
+import inspect
 import os
+import signal
 import sys
+from collections.abc import Callable
 
 _TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
-_OWN_COMMANDS = ("progress", "data")
+_OWN_COMMANDS = ("progress", "data", "export")
 _HELP = """usage: python -m lit_listener COMMAND [options]
 
 Train a vision-language reasoner with GRPO and a listener to judge which of two images people prefer.
@@ -16,6 +19,7 @@ commands:
   predict    judge the config's test pairs, with no summary; writes predictions.parquet
   progress   what a training run changed: before against after on its test pairs, and its learning curves
   data       look at a data set before training: counts, agreement, and a sheet of sample pairs
+  export     write what a run trained as a Hugging Face folder: an adapter, or full weights with --merge
 
 Each command's options, with units and ranges: python -m lit_listener COMMAND --help
 """
@@ -34,6 +38,9 @@ def main(args: list[str] | None = None) -> int:
             raise
         print(f"error: {error}\n(LIT_LISTENER_DEBUG=1 shows where)", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as interrupt:
+        print(str(interrupt) or "interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def _run(command: str, options: list[str]) -> int:
@@ -48,12 +55,27 @@ def _run(command: str, options: list[str]) -> int:
 
         build_cli([command, *options])
         return 0
-    import jsonargparse
-
     from lit_listener import commands
 
-    jsonargparse.auto_cli(getattr(commands, command), args=options, prog=f"python -m lit_listener {command}")
+    _call(getattr(commands, command), options, f"python -m lit_listener {command}")
     return 0
+
+
+def _call(command: Callable[..., None], options: list[str], prog: str) -> None:
+    """Call a function with its options; a keyword-only one is given all by name, and a bare switch is true."""
+    import jsonargparse
+
+    parameters = inspect.signature(command).parameters
+    switches = {f"--{name}" for name, parameter in parameters.items() if parameter.annotation is bool}
+    spelt_out: list[str] = []
+    for place, option in enumerate(options):
+        spelt_out.append(option)
+        if option in switches and options[place + 1 : place + 2] not in (["true"], ["false"]):
+            spelt_out.append("true")
+    by_name = all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
+    parser = jsonargparse.auto_parser(command, as_positional=not by_name, prog=prog)
+    given = parser.parse_args(spelt_out).as_dict()
+    command(**{name: given[name] for name in parameters})  # called here: jsonargparse would keep --config for itself
 
 
 if __name__ == "__main__":

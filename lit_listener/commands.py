@@ -11,7 +11,10 @@ from lit_listener.data.records import PairSource
 from lit_listener.data.shapes import RENDERERS, ShapesPairs
 from lit_listener.data.sources.table import PairTable
 from lit_listener.evaluation.tables import before_after_table
+from lit_listener.training.export import check_push, push
+from lit_listener.training.export import export as write_export
 from lit_listener.training.terminal import wide_terminal
+from lit_listener.vlm.specs import DTypeName
 
 
 def progress(run_dir: Path, checkpoint: Path | None = None) -> None:
@@ -55,6 +58,44 @@ def data(source: str, sheet: Path | None = None, limit: int = 1000, columns: dic
     console.print(look(pairs, sheet, limit))
     if sheet is not None:
         console.print(f"Sample pairs: {sheet}")
+
+
+def export(
+    *,
+    ckpt: Path,
+    output: Path,
+    config: Path | None = None,
+    merge: bool = False,
+    dtype: DTypeName | None = None,
+    push_to_hub: str | None = None,
+) -> None:
+    """Write what a run trained as a folder that plain transformers and peft load, with a model card.
+
+    Args:
+        ckpt: a checkpoint file, a sharded checkpoint folder, or the folder of a run (its last checkpoint).
+        output: folder to write; must be new or empty, and is written whole or not at all.
+        config: the run's config; by default the config.yaml in its folder.
+        merge: of a run with LoRA, write full weights, the adapter added to the unquantised base, not the adapter alone.
+        dtype: number format of full weights; by default the base's own if that has 16 bits, else bfloat16. Adapters
+            are float32.
+        push_to_hub: hub id (owner/name) to upload the folder to as well; a repository that is not there yet is made
+            private.
+    """
+    if push_to_hub is not None:
+        check_push(push_to_hub)
+    console = wide_terminal()
+
+    def tell(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    tell(f"Exporting {ckpt} …")
+    written = write_export(ckpt, output, config_file=config, merge=merge, dtype=dtype, repo=push_to_hub)
+    if merge and not written.merged:
+        tell("--merge: the run trained all weights, so that there was no adapter to merge")
+    tell(f"Wrote {written.folder}: {written.kind}, {written.size / 1e6:.1f} MB. Load it with\n  {written.how_to_load}")
+    if push_to_hub is not None:
+        tell(f"Uploading to {push_to_hub} …")
+        tell(f"Uploaded: {push(output, push_to_hub)}")
 
 
 def read_run_config(run_dir: Path) -> dict[str, Any]:
