@@ -1,67 +1,47 @@
 """Lightning's commands: ``fit``, ``validate``, ``test`` and ``predict``.
 
-Every run has a folder of its own (``--run_dir``), which holds its config, metrics, samples and checkpoints.
+Every run has a folder of its own (``--run_dir``), which holds its config, metrics, samples and checkpoints. A run that
+was ended by whatever is gone on with in its folder (``--resume``).
 """
 
 import contextlib
+import os
+import shlex
 import sys
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import jsonargparse
-from lightning import LightningModule, Trainer
+import yaml
+from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
 
-from lit_listener.training.callbacks import (
-    ExportModel,
-    InterruptCheckpoint,
-    PredictionsFile,
-    RunCheckpoint,
-    SampleTable,
-)
+from lit_listener.training.callbacks import ExportModel, PredictionsFile, SampleTable
 from lit_listener.training.data_module import PreferenceData
 from lit_listener.training.reasoner import Reasoner
+from lit_listener.training.run.checkpoints import RunCheckpoint
+from lit_listener.training.run.config import SaveRunConfig, run_loggers
+from lit_listener.training.run.folder import (
+    CHOSEN_FOLDER,
+    FoundRun,
+    changes,
+    find_run,
+    new_folder,
+    newest_folder,
+)
 from lit_listener.training.terminal import StepProgressBar
+from lit_listener.training.watch.alarms import Alarms
+from lit_listener.training.watch.post_mortem import PostMortem
 
 _OURS_INSTEAD = {
     "gradient_clip_val": "model.gradient_clip_norm",
     "gradient_clip_algorithm": "model.gradient_clip_norm",
     "accumulate_grad_batches": "model.updates.micro_batch_prompts (GRPO) or data.batch_size",
 }
-
-
-class SaveRunConfig(SaveConfigCallback):
-    """Writes ``config.yaml`` into the folder of a training run; an evaluation leaves the one it finds."""
-
-    _steps_before: int | None = None
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save for ``fit`` only."""
-        if stage == "fit":
-            super().setup(trainer, pl_module, stage)
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Into the run's folder, whatever folder a logger writes to."""
-        path = Path(trainer.default_root_dir) / "config.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.parser.save(self.config, path, skip_none=False, overwrite=False, multifile=False)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note where training begins, or goes on."""
-        self._steps_before = trainer.global_step
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """A run that broke off before its first step is none: its folder may be named again."""
-        if self.already_saved and trainer.is_global_zero and self._steps_before in (None, trainer.global_step):
-            folder = Path(trainer.default_root_dir)
-            (folder / "config.yaml").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # it holds something else
-                folder.rmdir()
 
 
 class QuietParser(LightningArgumentParser):
@@ -78,8 +58,11 @@ class QuietParser(LightningArgumentParser):
 class ReasonerCLI(LightningCLI):
     """LightningCLI with a folder a run, and messages that name our options."""
 
+    found: FoundRun | None = None
+    """The run that is gone on with."""
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Options of the run, its samples and its checkpoints."""
+        """Options of the run, its samples, its checkpoints and its alarms."""
         parser.add_argument(
             "--run_dir",
             type=str | None,
@@ -95,7 +78,46 @@ class ReasonerCLI(LightningCLI):
         parser.add_lightning_class_args(SampleTable, "samples")
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ExportModel, "export")
-        parser.set_defaults({"checkpoint.save_last": True, "checkpoint.save_top_k": 0})
+        parser.add_lightning_class_args(Alarms, "alarms")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument(
+                "--resume",
+                type=str | None,
+                default=None,
+                help="go on with the run in this folder, from its last checkpoint; auto: with the newest run of the "
+                "config, or the one in --run_dir. Without --config the run's own is used; options that differ from it "
+                "take effect.",
+            )
+        return parser
+
+    def _parse_ckpt_path(self) -> None:
+        """Find the run to go on with, where Lightning would look for hyper-parameters, which our checkpoints lack."""
+        config = self.config.get(self.config.get("subcommand") or "", {})
+        resume = config.pop("resume", None)
+        if resume is None:
+            return
+        if _typed("--ckpt_path", sys.argv):
+            raise ValueError(
+                "--resume goes on from the run's own last checkpoint: leave out --ckpt_path, or leave out --resume and "
+                "name a new --run_dir"
+            )
+        own = _typed("--run_dir", sys.argv)
+        if CHOSEN_FOLDER in os.environ:
+            folder = Path(os.environ[CHOSEN_FOLDER])
+        elif resume == "auto":
+            folder = Path(own) if own else newest_folder(config.config)
+        else:
+            folder = Path(resume)
+            if own and Path(own).resolve() != folder.resolve():
+                raise ValueError(f"--resume {resume} goes on in that folder: leave out --run_dir, which names {own}")
+        self.found = find_run(folder)
+        config.run_dir = str(folder)
+        config.ckpt_path = None
+        if config.seed_everything is True:  # drawn at the run's start
+            config.seed_everything = self.found.config["seed_everything"]
 
     def before_instantiate_classes(self) -> None:
         """Give the run its folder; refuse Trainer options that do not go with our training."""
@@ -109,16 +131,34 @@ class ReasonerCLI(LightningCLI):
         if not self.subcommand:  # built for looking at a run that exists
             config.trainer.default_root_dir = config.run_dir
             return
-        folder = Path(config.run_dir or _new_folder(config.config, self.subcommand))
-        if self.subcommand == "fit" and (folder / "config.yaml").exists():
-            raise FileExistsError(f"--run_dir: {folder} holds another run; name a new folder, or delete that one")
+        started_by_another = os.environ.get(CHOSEN_FOLDER)
+        folder = Path(started_by_another or config.run_dir or new_folder(config.config, self.subcommand))
+        config.run_dir = config.trainer.default_root_dir = str(folder)
+        if self.found is not None:
+            self._tell_what_goes_on(self.found)
+        elif self.subcommand == "fit" and not started_by_another and (folder / "config.yaml").exists():
+            raise FileExistsError(
+                f"--run_dir: {folder} holds another run; name a new folder, or delete that one, or go on with it: "
+                f"--resume {folder}"
+            )
         if config.ckpt_path == "last":  # Lightning would go on without one where there is none
             config.ckpt_path = str(folder / "checkpoints" / "last.ckpt")
-        if config.ckpt_path is not None and not Path(config.ckpt_path).is_file():
-            raise FileNotFoundError(f"--ckpt_path: there is no checkpoint {config.ckpt_path}; name a file of a run")
-        config.run_dir = str(folder)
-        config.trainer.default_root_dir = str(folder)
-        config.checkpoint.dirpath = str(folder / "checkpoints")
+        if config.ckpt_path is not None and not Path(config.ckpt_path).exists():
+            raise FileNotFoundError(f"--ckpt_path: there is no checkpoint {config.ckpt_path}; name one of a run")
+
+    def _tell_what_goes_on(self, found: FoundRun) -> None:
+        """Say what has changed; end the program where nothing has, and nothing is left to do."""
+        parser = self._parser(self.subcommand)
+        self.save_config_kwargs["replaces"] = True
+        changed = changes(found.config, yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False)))
+        reached = f"after {found.rollouts} rollouts ({found.steps} optimizer steps)"
+        if found.ended and not changed:
+            _tell(f"{found.folder} has ended {reached}: nothing is left to do. To train further, raise its limit:")
+            _tell(f"  {_go_on_with(found.folder)} --trainer.max_steps …")
+            sys.exit(0)
+        _tell(f"Going on with {found.folder} {reached}")
+        for name, (old, new) in changed.items():
+            _tell(f"  {name}: {old} -> {new}")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the run's loggers, which are no part of its config: another run from it must not write to this folder."""
@@ -126,8 +166,34 @@ class ReasonerCLI(LightningCLI):
         if self.subcommand != "fit":
             kwargs["logger"] = False
         elif config.trainer.logger in (None, True):
-            kwargs["logger"] = _loggers(config.run_dir, config.wandb)
-        return super().instantiate_trainer(**kwargs)
+            kwargs["logger"] = run_loggers(Path(config.run_dir), config.wandb)
+        trainer = super().instantiate_trainer(**kwargs)
+        for checkpoint in _run_checkpoints(trainer):
+            checkpoint.go_on_with = _go_on_with(config.run_dir)
+        return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; processes that Lightning starts for it are told the folder."""
+        before = os.environ.get(CHOSEN_FOLDER)
+        os.environ[CHOSEN_FOLDER] = self.config[subcommand].run_dir
+        try:
+            super()._run_subcommand(subcommand)
+        finally:
+            del os.environ[CHOSEN_FOLDER]
+            if before is not None:
+                os.environ[CHOSEN_FOLDER] = before
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train, from where the run was if it is gone on with; a run that a signal stopped exits as shells expect."""
+        if self.found is not None:
+            kwargs |= {"ckpt_path": str(self.found.checkpoint), "weights_only": True}
+        try:
+            self.trainer.fit(**kwargs)
+        except SystemExit:
+            for checkpoint in _run_checkpoints(self.trainer):
+                if checkpoint.stopped_by is not None:
+                    sys.exit(128 + checkpoint.stopped_by)
+            raise
 
 
 def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> ReasonerCLI:
@@ -141,7 +207,7 @@ def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> Reasoner
         ValueError: options are out of range, or contradict each other.
     """
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    with _command_line(args if isinstance(args, list) else []):
+    with _command_line(_with_own_config(args) if isinstance(args, list) else []):
         try:
             return ReasonerCLI(
                 Reasoner,
@@ -152,7 +218,7 @@ def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> Reasoner
                 save_config_kwargs={"save_to_log_dir": False},
                 parser_kwargs={"prog": "python -m lit_listener"},
                 auto_configure_optimizers=False,
-                trainer_defaults={"callbacks": [StepProgressBar(), InterruptCheckpoint(), PredictionsFile()]},
+                trainer_defaults={"callbacks": [StepProgressBar(), PredictionsFile(), PostMortem()]},
                 args=args if isinstance(args, dict) else None,
                 run=run,
             )
@@ -200,13 +266,32 @@ def _command_line(args: list[str]) -> Iterator[None]:
         sys.argv = before
 
 
-def _loggers(folder: str, wandb: str) -> list[Logger]:
-    csv = CSVLogger(folder, name="", version="", flush_logs_every_n_steps=10)
-    if wandb == "off":
-        return [csv]
-    return [csv, WandbLogger(save_dir=folder, project="lit_listener", offline=wandb == "offline")]
+def _with_own_config(args: list[str]) -> list[str]:
+    """A run that is gone on with without a config uses its own."""
+    resume, own = _typed("--resume", args), _typed("--run_dir", args)
+    if args[:1] != ["fit"] or not resume or _typed("--config", args) or _typed("-c", args):
+        return args
+    folder = Path(own or newest_folder(None)) if resume == "auto" else Path(resume)
+    return [args[0], "--config", str(find_run(folder).folder / "config.yaml"), *args[1:]]
 
 
-def _new_folder(configs: list[Any] | None, command: str) -> str:
-    stem = Path(str(configs[0])).stem if configs else command
-    return f"runs/{stem}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+def _typed(option: str, args: list[str]) -> str | None:
+    """What was typed for an option, as opposed to what a config says."""
+    for place, arg in enumerate(args):
+        name, equals, value = arg.partition("=")
+        if name == option:
+            return value if equals else "".join(args[place + 1 : place + 2])
+    return None
+
+
+def _go_on_with(folder: Path | str) -> str:
+    return f"python -m lit_listener fit --resume {shlex.quote(str(folder))}"
+
+
+def _run_checkpoints(trainer: Trainer) -> list[RunCheckpoint]:
+    return [c for c in trainer.callbacks if isinstance(c, RunCheckpoint)]  # type: ignore[attr-defined]
+
+
+@rank_zero_only
+def _tell(line: str) -> None:
+    print(line, flush=True)

@@ -11,8 +11,8 @@ from lit_listener.data.records import PairSource
 from lit_listener.data.shapes import RENDERERS, ShapesPairs
 from lit_listener.data.sources.table import PairTable
 from lit_listener.evaluation.tables import before_after_table
-from lit_listener.training.export import check_push, push
-from lit_listener.training.export import export as write_export
+from lit_listener.training.exporting.export import check_push, push
+from lit_listener.training.exporting.export import export as write_export
 from lit_listener.training.terminal import wide_terminal
 from lit_listener.vlm.specs import DTypeName
 

@@ -18,7 +18,6 @@ from PIL import Image
 from lit_listener.__main__ import main
 from lit_listener.evaluation.predictions_file import read_predictions
 from lit_listener.tasks import PairwisePreference
-from lit_listener.training import callbacks as run_callbacks
 from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.vlm.listeners import Listener
 from lit_listener.vlm.loading import load_backbone
@@ -26,7 +25,7 @@ from lit_listener.vlm.specs import PolicySpec
 from tests.vlm.tiny import letters_tokenizer, write_tiny
 
 TEMPLATE = "{prompt}. first {image_0} second {image_1} Which is better, 0 or 1?"
-COMMANDS = ("fit", "validate", "test", "predict", "progress", "data")
+COMMANDS = ("fit", "validate", "test", "predict", "progress", "data", "export")
 
 
 def shapes(size: int, split: str) -> dict[str, Any]:
@@ -165,9 +164,10 @@ def test_every_option_of_a_model_is_explained(capsys, name):
 def test_every_option_of_the_run_is_explained(capsys):
     assert call("fit", "--help") == 0
     options = described(capsys.readouterr().out)
-    ours = ("--data.", "--run_dir", "--wandb", "--samples.", "--export.")
+    ours = ("--data.", "--run_dir", "--resume", "--wandb", "--samples.", "--checkpoint.", "--export.", "--alarms.")
     named = [option for option in options if option.startswith(ours) and not option.endswith(".help")]
-    assert {"--data.batch_size", "--run_dir", "--wandb", "--samples.every_n_steps", "--export.folder"} <= set(named)
+    expected = {"--data.batch_size", "--run_dir", "--resume", "--wandb", "--samples.every_n_steps", "--export.folder"}
+    assert expected | {"--checkpoint.every_n_rollouts", "--checkpoint.save_top_k"} <= set(named)
     for option in named:
         words = re.sub(r"\((?:required, )?type: .*", "", options[option]).strip()
         assert len(words.split()) >= 3, f"{option}: {options[option]!r}"
@@ -228,8 +228,9 @@ def test_a_value_of_a_wrong_type(refuse, path):
         ("--model.policy.base", "./nowhere", r"no model folder at '\./nowhere'"),
         ("--model.sampling.max_new_tokens", "1000", "exceed the model's context of 1024"),
         ("--data.batch_size", "0", "data.batch_size: expected at least 1 pair, got 0"),
-        ("--ckpt_path", "last", "there is no checkpoint .*last.ckpt; name a file of a run"),
+        ("--ckpt_path", "last", "there is no checkpoint .*last.ckpt; name one of a run"),
         ("--ckpt_path", "nowhere.ckpt", "there is no checkpoint nowhere.ckpt"),
+        ("--checkpoint.every_n_rollouts", "-1", "checkpoint.every_n_rollouts: expected at least 0, got -1"),
     ],
 )
 def test_options_that_cannot_be(refuse, path, tmp_path, option, value, message):
@@ -316,7 +317,7 @@ def test_a_folder_that_holds_a_run(refuse, path, tmp_path):
     (tmp_path / "run" / "config.yaml").write_text("{}")
     said = refuse("fit", "--config", path, "--run_dir", tmp_path / "run")
     assert "--run_dir: " in said
-    assert "holds another run; name a new folder, or delete that one" in said
+    assert f"holds another run; name a new folder, or delete that one, or go on with it: --resume {tmp_path}" in said
 
 
 @pytest.mark.slow
@@ -456,29 +457,6 @@ def test_a_run_goes_on_from_its_checkpoint(path, tmp_path):
     for name, value in ends[0]["state_dict"].items():
         assert torch.equal(value, ends[1]["state_dict"][name]), name
     assert [row["step"] for row in read_csv(folders["second"] / "metrics.csv") if row["reward/total"]] == ["2", "3"]
-
-
-@pytest.mark.slow
-def test_ctrl_c_leaves_a_run_that_can_be_gone_on_with(path, tmp_path, monkeypatch, capsys, caplog):
-    caplog.set_level("INFO", "lightning.pytorch.utilities.rank_zero")
-    fit = ("fit", "--config", path, "--trainer.max_steps", 3, "--run_dir")
-    assert call(*fit, tmp_path / "straight") == 0
-    with monkeypatch.context() as patched:
-
-        def stop(self: Any, trainer: Any, *args: Any) -> None:
-            if trainer.global_step == 2:
-                raise KeyboardInterrupt
-
-        patched.setattr(run_callbacks.SampleTable, "on_train_batch_end", stop)
-        assert call(*fit, tmp_path / "broken") == 1
-    checkpoint = tmp_path / "broken" / "checkpoints" / "interrupted.ckpt"
-    assert f"Stopped after 2 optimizer steps; go on with --ckpt_path {checkpoint}" in caplog.text
-    assert call("progress", tmp_path / "broken") == 1
-    assert "checkpoints/interrupted.ckpt with --checkpoint" in capsys.readouterr().err
-    assert call("progress", tmp_path / "broken", "--checkpoint", checkpoint) == 0
-    assert call(*fit, tmp_path / "resumed", "--ckpt_path", checkpoint) == 0
-    ends = [state(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"] for name in ("straight", "resumed")]
-    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
 
 
 @pytest.mark.slow

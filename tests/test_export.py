@@ -350,7 +350,7 @@ def test_a_failing_export_leaves_nothing(tmp_path, lora, refuse, monkeypatch):
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("lit_listener.training.export.write_adapter", fail)
+    monkeypatch.setattr("lit_listener.training.exporting.export.write_adapter", fail)
     assert "disk full" in refuse("--ckpt", lora.folder, "--output", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -373,8 +373,8 @@ class Hub:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
-    monkeypatch.setattr("lit_listener.training.export.HfApi", Hub)
-    monkeypatch.setattr("lit_listener.training.export.get_token", lambda: "token")
+    monkeypatch.setattr("lit_listener.training.exporting.export.HfApi", Hub)
+    monkeypatch.setattr("lit_listener.training.exporting.export.get_token", lambda: "token")
     Hub.calls, Hub.down = [], False
     return Hub
 
@@ -398,7 +398,7 @@ def test_what_cannot_be_pushed_is_refused_before_the_work(tmp_path, lora, hub, r
     options = ("--ckpt", lora.folder, "--output", tmp_path / "out", "--push_to_hub")
     assert "is on this machine alone, so that nobody else could load it" in refuse(*options, "me/judge")
     assert "a/b/c" in refuse(*options, "a/b/c")
-    monkeypatch.setattr("lit_listener.training.export.get_token", lambda: None)
+    monkeypatch.setattr("lit_listener.training.exporting.export.get_token", lambda: None)
     assert "log in with hf auth login, or set HF_TOKEN" in refuse(*options, "me/judge", "--merge")
     assert list(tmp_path.iterdir()) == []
     assert hub.calls == []

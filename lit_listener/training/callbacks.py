@@ -1,24 +1,31 @@
-"""What happens beside training: sample tables, prediction files, exported models, and a checkpoint on the way out."""
+"""What happens beside training: sample tables, prediction files and exported models."""
 
 import csv
 import io
+import os
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
 from lit_listener.evaluation.metrics import Prediction, summary
-from lit_listener.evaluation.predictions_file import write_predictions
+from lit_listener.evaluation.predictions_file import read_predictions, write_predictions
 from lit_listener.evaluation.tables import summary_table
 from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.training.reasoner import Reasoner
+from lit_listener.training.run.metrics_file import keep_rows
 from lit_listener.training.terminal import wide_terminal
-from lit_listener.vlm.loading import DTypeName, save_model
+from lit_listener.vlm import ranks
+from lit_listener.vlm.saving import save_model
+from lit_listener.vlm.specs import DTypeName
 
 _SAMPLE_COLUMNS = ("step", "prompt", "label", "answer", "outcome", "p_correct", "reward", "completion")
 
@@ -37,14 +44,25 @@ class SampleTable(Callback):
         self.completions = completions
         self.show = show
         self._rollouts = 0
+        self._written = 0
+        self._gone_on = False
 
     def state_dict(self) -> dict[str, int]:
-        """The count of rollouts."""
-        return {"rollouts": self._rollouts}
+        """The counts of rollouts and of rows."""
+        return {"rollouts": self._rollouts, "rows": self._written}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on counting."""
-        self._rollouts = state["rollouts"]
+        self._rollouts, self._written, self._gone_on = state["rollouts"], state["rows"], True
+
+    @rank_zero_only
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Cut the file of a run that is gone on with back to what the checkpoint knows of."""
+        path = Path(trainer.default_root_dir) / "samples.csv"
+        if not path.exists():
+            self._written = 0
+        elif self._gone_on:
+            keep_rows(path, self._written)
 
     @rank_zero_only
     def on_train_batch_end(
@@ -66,7 +84,9 @@ class SampleTable(Callback):
             Console().print(_sample_table(rows))
 
     def _rows(self, module: ListenerGRPO, step: int) -> list[list[Any]]:
-        shown, transcripts, rewards, heard = module.last_step
+        trail = module.trail
+        shown, transcripts, rewards, heard = trail.shown, trail.transcripts, trail.rewards, trail.heard
+        assert shown is not None and transcripts is not None and rewards is not None and heard is not None  # noqa: PT018  # a step has ended
         count = min(self.completions, module.group_size)
         return [
             [
@@ -82,16 +102,18 @@ class SampleTable(Callback):
             for n in range(count)
         ]
 
-    @staticmethod
-    def _append(path: Path, rows: list[list[Any]]) -> None:
+    def _append(self, path: Path, rows: list[list[Any]]) -> None:
         text = io.StringIO()
         writer = csv.writer(text)
-        if not path.exists():
+        if not path.exists() or path.stat().st_size == 0:
             writer.writerow(_SAMPLE_COLUMNS)
         writer.writerows(rows)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", newline="") as file:
             file.write(text.getvalue())
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint that counts them may follow
+        self._written += len(rows)
 
 
 class PredictionsFile(Callback):
@@ -121,22 +143,46 @@ class PredictionsFile(Callback):
         """Keep a batch's predictions."""
         self.predictions.extend(Prediction(**row) for row in outputs)
 
-    @rank_zero_only
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write the file, whole, and show what it amounts to."""
-        if self.only_gather:
+        self._gather(trainer)
+        if self.only_gather or not trainer.is_global_zero:
             return
         self._write(trainer)
-        rows = {name: [p for p in self.predictions if p.source == name] for name in self._sources()}
+        rows = {name: _of(name, self.predictions) for name in self._sources()}
         wide_terminal().print(summary_table({name: summary(predictions) for name, predictions in rows.items()}))
 
     on_predict_start = on_test_start
     on_predict_batch_end = on_test_batch_end
 
-    @rank_zero_only
     def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write the file, whole."""
-        self._write(trainer)
+        self._gather(trainer)
+        if trainer.is_global_zero:
+            self._write(trainer)
+
+    def _gather(self, trainer: lightning.Trainer) -> None:
+        """Bring every rank's rows to rank 0, by files in the run's folder, in the order of one process."""
+        if trainer.world_size == 1:
+            return
+        folder = Path(trainer.default_root_dir)
+        parts = [folder / f".predictions.{rank}.parquet" for rank in range(trainer.world_size)]
+        if not trainer.is_global_zero:
+            write_predictions(self.predictions, parts[trainer.global_rank])
+        ranks.barrier()
+        if trainer.is_global_zero:
+            others = [read_predictions(part) for part in parts[1:]]
+            by_rank = [{name: _of(name, rows) for name in self._sources()} for rows in (self.predictions, *others)]
+            self.predictions = [
+                row
+                for name in self._sources()
+                for dealt in zip_longest(*(rows[name] for rows in by_rank))
+                for row in dealt
+                if row is not None
+            ]
+            for part in parts[1:]:
+                part.unlink()
+        ranks.barrier()
 
     def _sources(self) -> list[str]:
         return list(dict.fromkeys(prediction.source for prediction in self.predictions))
@@ -159,6 +205,22 @@ class ExportModel(Callback):
         self.folder = folder
         self.dtype: DTypeName = dtype
 
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Refuse, before training, what could not be saved after it.
+
+        Raises:
+            ValueError: the weights are in 4 bits or sharded.
+        """
+        if stage != "fit" or not self.folder or not isinstance(pl_module, Reasoner):
+            return
+        afterwards = "leave it out, and export the run after training: python -m lit_listener export"
+        if pl_module.policy_spec.quantization:
+            raise ValueError(f"--export.folder: adapters are not merged into 4-bit weights; {afterwards} --merge")
+        if isinstance(trainer.strategy, ModelParallelStrategy):
+            raise ValueError(  # noqa: TRY004  # an option is wrong, not an argument's type
+                f"--export.folder: no process holds all of sharded weights; {afterwards}"
+            )
+
     @rank_zero_only
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save once training has run to its end (an interrupted run keeps its checkpoint instead)."""
@@ -166,98 +228,8 @@ class ExportModel(Callback):
             save_model(pl_module.policy, pl_module.reader, Path(trainer.default_root_dir) / self.folder, self.dtype)
 
 
-class RunCheckpoint(ModelCheckpoint):
-    """Lightning's checkpoints, of which ``last.ckpt`` is always the end of training.
-
-    Lightning writes ``last.ckpt`` after a validation and not again at the end, so that the steps after the last
-    validation would be lost. ``every_n_train_steps`` counts optimizer steps; where a batch makes several, the
-    checkpoint is that of the batch in which a multiple of it was reached.
-    """
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Count from where training begins, or goes on."""
-        super().on_train_start(trainer, pl_module)
-        self._steps_before = trainer.global_step
-
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Save when it is time."""
-        if pl_module.automatic_optimization:
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-            return
-        every = self._every_n_train_steps
-        due = every > 0 and trainer.global_step // every > self._steps_before // every
-        self._steps_before = trainer.global_step
-        if due and not self._should_skip_saving_checkpoint(trainer):
-            measured = self._monitor_candidates(trainer)
-            self._save_topk_checkpoint(trainer, measured)
-            self._save_last_checkpoint(trainer, measured)
-
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Save the end, unless that was done already."""
-        if self.save_last and not self._should_skip_saving_checkpoint(trainer):
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
-
-
-class InterruptCheckpoint(Callback):
-    """Saves ``checkpoints/interrupted.ckpt`` of the run's folder when training is broken off, by Ctrl-C or an error.
-
-    What Lightning's ``save_on_exception`` saves is a loader that has already moved past the batch that was broken off:
-    going on from it, that batch would never be seen. Here it is seen again (but for the first one of a later epoch).
-    """
-
-    def __init__(self) -> None:
-        self._steps_before: int | None = None
-        self._batches = -1
-        self._loader_states: list[dict[str, Any]] = []
-        self._breaking_off = False
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Note where training begins, or goes on."""
-        self._steps_before = trainer.global_step
-        self._note(trainer)
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
-        """Note where the loader is after a finished batch."""
-        self._note(trainer)
-
-    def _note(self, trainer: lightning.Trainer) -> None:
-        self._batches = _processed(trainer)
-        self._loader_states = trainer.fit_loop.on_save_checkpoint().get("combined_loader", [])
-
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
-        """Save what was learnt, if anything was, and say where."""
-        if trainer.state.fn != "fit" or self._steps_before in (None, trainer.global_step):
-            return
-        path = Path(trainer.default_root_dir) / "checkpoints" / "interrupted.ckpt"
-        self._breaking_off = True
-        trainer.save_checkpoint(path, weights_only=False)
-        rank_zero_info(
-            f"Stopped after {trainer.global_step} optimizer steps; go on with --ckpt_path {path} and a new --run_dir"
-        )
-
-    def on_save_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Turn the loader back to the last finished batch, if one was broken off within this epoch."""
-        if not self._breaking_off or _processed(trainer) != self._batches:
-            return
-        if trainer.fit_loop.epoch_loop.batch_progress.current.completed > 0:
-            checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] = self._loader_states
-
-
-def _processed(trainer: lightning.Trainer) -> int:
-    """Batches trained on, of all epochs."""
-    progress: Any = trainer.fit_loop.epoch_loop.batch_progress.total
-    return int(progress.processed)
+def _of(source: str, predictions: Sequence[Prediction]) -> list[Prediction]:
+    return [prediction for prediction in predictions if prediction.source == source]
 
 
 def _sample_table(rows: list[list[Any]]) -> Table:

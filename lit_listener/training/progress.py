@@ -26,10 +26,9 @@ def judge_before_and_after(
         FileNotFoundError: the checkpoint does not exist.
         ValueError: the run's config names no test source.
     """
-    if not checkpoint.is_file():
+    if not checkpoint.exists():
         raise FileNotFoundError(
-            f"no checkpoint at {checkpoint}: the run has not ended; of one that was broken off, name "
-            "checkpoints/interrupted.ckpt with --checkpoint"
+            f"no checkpoint at {checkpoint}: the run has not saved one yet; name another with --checkpoint"
         )
     if not data.test:
         raise ValueError("data.test: the run's config names no pairs to test on")

@@ -16,8 +16,6 @@ _NO_CONCERN_OF_USERS = (
     ".*in eval mode at the start of training.*",  # on purpose: frozen models; the policy is switched where it is used
     ".*Total length of `list` across ranks is zero.*",  # a run may have no pairs to validate on
     ".*does not have many workers.*",  # the bundled world draws faster than processes could hand over
-    ".*The dirpath has changed from.*",  # a run that is gone on with goes on in a folder of its own
-    ".*Checkpoint directory .* exists and is not empty.*",  # a run's folder is checked by the command line
 )
 
 

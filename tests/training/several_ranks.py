@@ -4,7 +4,6 @@ Run as a program under torchrun, it runs the named cases one after another and r
 """
 
 import sys
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from lit_listener.data.shapes import ShapesTraces
 from lit_listener.training import TraceSFT
+from lit_listener.training.callbacks import PredictionsFile
 from lit_listener.training.grpo_options import Objective, Updates
 from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.vlm import ranks
@@ -131,8 +131,9 @@ def write_adapter(folder: Path) -> PolicySpec:
         for name, parameter in adapter.named_parameters():
             if "lora_B" in name:
                 parameter.fill_(0.01)
-    adapter.save_pretrained(folder / "adapter")
-    return replace(spec, start=str(folder / "adapter"))
+    start = folder / f"adapter-{ranks.rank()}"
+    adapter.save_pretrained(start)
+    return replace(spec, start=str(start))
 
 
 def module_of(case: str, folder: Path) -> Any:
@@ -152,7 +153,9 @@ def run(case: str, folder: Path, *, several: bool) -> Left:
     module, logged = module_of(case, folder), Logged()
     options: dict[str, Any] = {"strategy": STRATEGIES[CASES[case][0]](), "devices": 2} if several else {}
     steps = STEPS * module.optimizer_steps_per_batch
-    run = trainer(folder, steps, logged, val_check_interval=2, check_val_every_n_epoch=None, **options)
+    run = trainer(
+        folder, steps, logged, PredictionsFile(), val_check_interval=2, check_val_every_n_epoch=None, **options
+    )
     source = {"held_in": pairs(5, split="validation")}
     traces = None if isinstance(module, ListenerGRPO) else ShapesTraces({"thorough": 0.5, "hasty": 0.5})
     loaders = data(13, validation=source, test=source, eval_batch_size=2, traces=traces)
@@ -166,8 +169,7 @@ def run(case: str, folder: Path, *, several: bool) -> Left:
 def main() -> None:
     folder, *cases = sys.argv[1:]
     for case in cases:
-        with tempfile.TemporaryDirectory() as work:
-            left = run(case, Path(work), several=True)
+        left = run(case, Path(folder) / case, several=True)
         torch.save(vars(left), Path(folder) / f"{case}.{ranks.rank()}.pt")
 
 

@@ -12,7 +12,7 @@ from transformers import AutoConfig
 from lit_listener.evaluation.predictions_file import read_predictions
 from lit_listener.training.callbacks import ExportModel, PredictionsFile, SampleTable
 from lit_listener.vlm.loading import load_backbone
-from lit_listener.vlm.specs import PolicySpec
+from lit_listener.vlm.specs import LoraSpec, PolicySpec
 from tests.training.tiny_runs import data, grpo, pairs, trainer
 
 
@@ -110,3 +110,9 @@ def test_nothing_is_exported_unless_a_folder_is_named_or_where_training_breaks_o
     with pytest.raises(OSError, match="disk full"):
         trainer(tmp_path / "broken", 2, ExportModel(folder="model"), Fail()).fit(grpo(), data())
     assert not list(tmp_path.rglob("config.json"))
+
+
+def test_what_could_not_be_exported_is_refused_before_training(tmp_path):
+    module = grpo(policy=PolicySpec("shapes-instruct", lora=LoraSpec(4, 8.0), quantization="nf4"))
+    with pytest.raises(ValueError, match=r"--export.folder: adapters are not merged into 4-bit weights; leave it out"):
+        trainer(tmp_path, 1, ExportModel("model")).fit(module, data())

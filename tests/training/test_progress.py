@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch.loggers import CSVLogger
 
 from lit_listener.evaluation.predictions_file import read_predictions
-from lit_listener.training.callbacks import PredictionsFile, RunCheckpoint
+from lit_listener.training.callbacks import PredictionsFile
 from lit_listener.training.progress import compare, judge_before_and_after, write_progress
+from lit_listener.training.run.checkpoints import RunCheckpoint
+from lit_listener.training.run.metrics_file import MetricsFile
 from tests.training.tiny_runs import data, grpo, pairs, trainer
 
 SOURCES = {"held_in": pairs(5, split="test"), "held_out": pairs(4, split="test", seed=1)}
@@ -19,10 +20,9 @@ SOURCES = {"held_in": pairs(5, split="test"), "held_out": pairs(4, split="test",
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = tmp_path_factory.mktemp("run")
-    checkpoint = RunCheckpoint(folder / "checkpoints", save_last=True, save_top_k=0)
     loaders = data(validation={"held_in": pairs(2, split="validation")})
-    logger = CSVLogger(folder, name="", version="")
-    trainer(folder, 3, checkpoint, logger=logger, val_check_interval=1).fit(grpo(), loaders)
+    options = {"logger": MetricsFile(folder), "val_check_interval": 1, "enable_checkpointing": True}
+    trainer(folder, 3, RunCheckpoint(), **options).fit(grpo(), loaders)
     return folder
 
 
@@ -81,7 +81,9 @@ def test_files_are_left_in_the_runs_folder(run, judged):
 
 def test_a_run_without_its_last_checkpoint_is_refused(tmp_path):
     runner = trainer(tmp_path, -1, PredictionsFile())
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*last.ckpt: the run has not ended; .*--checkpoint"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no checkpoint at .*last.ckpt: the run has not saved one yet; .*--checkpoint"
+    ):
         judge_before_and_after(grpo(), data(test=SOURCES), runner, tmp_path / "last.ckpt")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from lit_listener.evaluation.predictions_file import read_predictions
 from tests.training.several_ranks import CASES, Left, run
 
 pytestmark = pytest.mark.slow
@@ -62,6 +63,12 @@ def test_every_pair_is_judged_once(two_ranks, tmp_path, case):
     assert len(alone.judged) == 5
     assert sorted(map(len, parts)) == [2, 3]
     assert sorted(map(tuple, [*parts[0], *parts[1]]), key=str) == sorted(map(tuple, alone.judged), key=str)
+    ours, theirs = (
+        [(row.pair_id, row.trace, row.answer) for row in read_predictions(folder / "predictions.parquet")]
+        for folder in (tmp_path, two_ranks / case)
+    )
+    assert ours == theirs == alone.judged
+    assert not list((two_ranks / case).glob(".predictions*"))
 
 
 def assert_close(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:

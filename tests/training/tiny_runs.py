@@ -119,7 +119,7 @@ def trainer(folder: Path, max_steps: int, *callbacks: Callback, **options: Any) 
         "logger": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
-        "enable_checkpointing": any(isinstance(c, lightning.pytorch.callbacks.ModelCheckpoint) for c in callbacks),
+        "enable_checkpointing": any(isinstance(c, lightning.pytorch.callbacks.Checkpoint) for c in callbacks),
         "num_sanity_val_steps": 0,
         "log_every_n_steps": 1,
         "callbacks": list(callbacks),

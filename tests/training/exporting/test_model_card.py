@@ -7,7 +7,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from lit_listener.training.model_card import Measured, Row, model_card, read_measured
+from lit_listener.training.exporting.model_card import Measured, Row, model_card, read_measured
 
 METRICS = """epoch,reward/total,step,val/accuracy,time/step_s
 0,0.25,0,,1.5

@@ -16,8 +16,8 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from transformers import AutoConfig
 
-from lit_listener.training.model_card import model_card, read_measured
-from lit_listener.training.trained_weights import find_checkpoint, read_trained_weights
+from lit_listener.training.exporting.model_card import model_card, read_measured
+from lit_listener.training.exporting.trained_weights import find_checkpoint, read_trained_weights
 from lit_listener.vlm.backbone import Backbone
 from lit_listener.vlm.encoding import Reader
 from lit_listener.vlm.loading import load, load_backbone

@@ -105,7 +105,7 @@ class PostMortem(Callback):
         else:
             rank_zero_warn(
                 f"step {record.step} broke: its pairs, completions and tensors are in {folder}; "
-                "lit_listener.training.post_mortem.read_post_mortem reads them back"
+                "lit_listener.training.watch.post_mortem.read_post_mortem reads them back"
             )
 
 

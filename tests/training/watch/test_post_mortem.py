@@ -15,7 +15,7 @@ from lit_listener.data.records import ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.training import TraceSFT
 from lit_listener.training.listener_grpo import ListenerGRPO
-from lit_listener.training.post_mortem import PostMortem, PostMortemRecord, read_post_mortem, write_post_mortem
+from lit_listener.training.watch.post_mortem import PostMortem, PostMortemRecord, read_post_mortem, write_post_mortem
 from lit_listener.vlm.rollout import Sampling
 from tests.training.tiny_runs import BLANK, TEMPLATE, BabblingGRPO, data, grpo, pairs, sgd, trainer
 

@@ -6,7 +6,8 @@ import re
 import pytest
 import torch
 
-from lit_listener.training.detectors import (
+from lit_listener.training.step_report import Rewards, StepTrail
+from lit_listener.training.watch.detectors import (
     ConstantRewards,
     EvenGroups,
     Explosion,
@@ -14,7 +15,6 @@ from lit_listener.training.detectors import (
     TinySpreads,
     UnreadableRise,
 )
-from lit_listener.training.step_report import Rewards, StepTrail
 
 
 def facts(lowest: float = 0.0, highest: float = 1.0, **metrics: float) -> RolloutFacts:

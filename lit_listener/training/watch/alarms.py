@@ -9,7 +9,8 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lit_listener.training.detectors import (
+from lit_listener.training.listener_grpo import ListenerGRPO
+from lit_listener.training.watch.detectors import (
     ConstantRewards,
     Detector,
     EvenGroups,
@@ -18,7 +19,6 @@ from lit_listener.training.detectors import (
     TinySpreads,
     UnreadableRise,
 )
-from lit_listener.training.listener_grpo import ListenerGRPO
 
 _KL_FLOOR = 0.1
 """Nats a token. A policy that starts as its reference starts at 0, and any learning is a great multiple of that."""

@@ -14,12 +14,12 @@ from lightning.pytorch.callbacks import Callback
 from lit_listener.cli import build_cli
 from lit_listener.tasks import Transcript
 from lit_listener.training import TraceSFT
-from lit_listener.training.alarms import Alarms
-from lit_listener.training.detectors import RolloutFacts
 from lit_listener.training.grpo_options import Objective, RewardWeights
+from lit_listener.training.watch.alarms import Alarms
+from lit_listener.training.watch.detectors import RolloutFacts
 from tests.training.tiny_runs import Babble, data, grpo, trainer
 
-CONFIGS = Path(__file__).parent.parent.parent / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 class SameForAll(Babble):
