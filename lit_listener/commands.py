@@ -53,7 +53,7 @@ def data(source: str, sheet: Path | None = None, limit: int = 1000, columns: dic
     if source == "shapes":
         pairs = ShapesPairs(sorted(RENDERERS), size=limit, split="train", drop_ties=False)
     else:
-        pairs = PairTable(source, drop_ties=False, **(columns or {}))  # type: ignore[arg-type]  # names of columns
+        pairs = PairTable(source, drop_ties=False, **(columns or {}))
     console = wide_terminal()
     console.print(look(pairs, sheet, limit))
     if sheet is not None:

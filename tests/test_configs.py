@@ -21,7 +21,7 @@ from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig
 from lit_listener.__main__ import main
 from lit_listener.cli import ReasonerCLI, build_cli
 from lit_listener.data.shapes import ShapesPairs
-from lit_listener.data.sources import PairTable, RandomShare
+from lit_listener.data.sources import PairTable
 from lit_listener.evaluation.predictions_file import read_predictions
 from lit_listener.training import ListenerGRPO, TraceSFT
 from lit_listener.vlm.adapters import adapted_layers
@@ -276,7 +276,7 @@ def test_every_combination_parses_and_loads_at_toy_size(base, overlay, tables, t
     toy = overlay.stem == "cpu_debug"
     cli = combined(base, overlay, *here, *([] if toy else ["--model.policy.base", str(tiny_seven_b)]))
     assert isinstance(cli.model, TraceSFT if base.stem == "sft" else ListenerGRPO)
-    assert isinstance(cli.datamodule.train, ShapesPairs if toy else RandomShare)
+    assert isinstance(cli.datamodule.train, ShapesPairs if toy else PairTable)
     assert list(cli.datamodule.validation) == ["held_in"]
     assert isinstance(cli.trainer.strategy, ModelParallelStrategy) == (overlay.stem == "fsdp_8gpu")
     cli.model.configure_model()

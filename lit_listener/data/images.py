@@ -5,24 +5,33 @@ Colour profiles are not applied: what preference models and their processors see
 
 import re
 from collections.abc import Callable
+from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
 """Pixels of the largest image read unless told otherwise; decoded to RGB it takes 150 MB."""
+MAX_FETCHED_BYTES = 64 * 2**20
+"""Bytes of the largest image file fetched from an address."""
+_SECONDS = 20  # that a server may stay silent
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
+_FETCHED = re.compile(r"https?://", re.IGNORECASE)
 
 
-def open_image(source: str | Path | bytes, *, min_pixels: int = 1, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(
+    source: str | Path | bytes, *, min_pixels: int = 1, max_pixels: int = MAX_PIXELS, allow_urls: bool = False
+) -> Image.Image:
     """Read and decode an image.
 
     Args:
-        source: A path, or the bytes of an image file.
+        source: A path, or the bytes of an image file; a text may be an http(s) address where ``allow_urls`` is set.
         min_pixels: Refuse images with fewer pixels than this, such as the placeholders of failed downloads.
         max_pixels: Refuse images with more pixels than this, before they are decoded.
+        allow_urls: Fetch an image from its address, of ``MAX_FETCHED_BYTES`` at most; without it addresses are refused.
 
     Returns:
         An RGB image that keeps no file open.
@@ -34,7 +43,10 @@ def open_image(source: str | Path | bytes, *, min_pixels: int = 1, max_pixels: i
     """
     name = f"an image of {len(source)} bytes" if isinstance(source, bytes) else str(source)
     if isinstance(source, str) and is_url(source):
-        raise ValueError(f"images are read from files, not from URLs: download {_shortened(name)} first")
+        name = _shortened(source)
+        if not allow_urls or not _FETCHED.match(source):
+            raise ValueError(f"images are read from files, not from URLs: download {name} first")
+        source = _fetch(source)
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             _check_size(*image.size, min_pixels, max_pixels)
@@ -50,6 +62,17 @@ def open_image(source: str | Path | bytes, *, min_pixels: int = 1, max_pixels: i
 def is_url(text: str) -> bool:
     """Whether a text is an address on a network (or a data: URL), not the path of a file."""
     return _URL.match(text) is not None
+
+
+def _fetch(url: str) -> bytes:
+    try:
+        with urlopen(url, timeout=_SECONDS) as response:  # only http and https come here
+            content: bytes = response.read(MAX_FETCHED_BYTES + 1)
+    except (OSError, HTTPException, ValueError) as error:
+        raise ValueError(f"cannot fetch {_shortened(url)}: {error or type(error).__name__}") from error
+    if len(content) > MAX_FETCHED_BYTES:
+        raise ValueError(f"cannot fetch {_shortened(url)}: it has more than {MAX_FETCHED_BYTES} bytes")
+    return content
 
 
 def _check_size(width: int, height: int, min_pixels: int, max_pixels: int) -> None:

@@ -127,7 +127,7 @@ def test_a_table_travels_to_other_processes(folder, suffix):
 def test_a_parquet_table_is_memory_mapped_and_read_anew_when_it_changes(folder):
     path = write(folder / "t.parquet", rows({"share_a": 1.0}))
     pairs = PairTable(path)
-    assert isinstance(pairs._rows.data, datasets.table.MemoryMappedTable)
+    assert isinstance(pairs._rows._table.data, datasets.table.MemoryMappedTable)
     write(path, rows({"share_a": 1.0, "prompt": "a dog"}))
     assert PairTable(path)[0].prompt == "a dog"
 

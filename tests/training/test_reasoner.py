@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
+from lit_listener.training.checkpoints import RunCheckpoint
 
 from lit_listener.evaluation.metrics import JudgementMetrics
 from lit_listener.training import ListenerGRPO, Reasoner

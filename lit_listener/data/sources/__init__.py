@@ -1,6 +1,5 @@
 """Sources of preference pairs beyond the bundled world."""
 
-from lit_listener.data.sources.random_share import RandomShare
 from lit_listener.data.sources.table import PairTable
 
-__all__ = ["PairTable", "RandomShare"]
+__all__ = ["PairTable"]

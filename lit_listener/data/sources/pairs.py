@@ -1,0 +1,227 @@
+"""Pairs of a table: what all sources that read rows have in common.
+
+A source says in a function of its own which images make up each pair, and how people voted (``PairIndex``). The rest is
+here: the table is opened, bad rows are told or skipped, pairs are selected, and a pair's cells and images are read when
+it is asked for. What is held in memory is a few numbers a pair, in arrays.
+
+An image that cannot be read is found only by reading it. Under ``on_bad_row="error"`` that is when its pair is asked
+for. Under "skip" all images of the selected pairs are read once when the source is opened, and the pairs of unreadable
+ones left out: a data set has one length, and no pair of it may turn into another on the way.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lit_listener.data.images import MAX_PIXELS
+from lit_listener.data.records import PairSource, PreferencePair
+from lit_listener.data.sources.bad_rows import BadRows, OnBadRow
+from lit_listener.data.sources.columns import Ints
+from lit_listener.data.sources.row_images import ImageCell, ImageRules, RowImages
+from lit_listener.data.sources.rows import Rows, Table, open_rows
+from lit_listener.data.sources.selection import Selection
+from lit_listener.data.sources.votes import Votes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PairColumns:
+    """The columns that hold what a pair is made of; where a cell is a list, the image's place in its list counts."""
+
+    prompt: str
+    image_a: str
+    image_b: str
+    """Column of the second image; the same as ``image_a`` where images stand in lists or have a row each."""
+    prompt_id: str | None = None
+    """Column with a name for the prompt; None: the prompt itself."""
+    pair_id: str | None = None
+    """Column with a name for the row (or its list); None: the table's name and the row's number."""
+    generator_a: str | None = None
+    generator_b: str | None = None
+
+
+@dataclass(frozen=True)
+class PairIndex:
+    """Which images of a table make up each of N pairs, and how people voted on them."""
+
+    columns: PairColumns
+    votes: Votes
+    rows_N2: Ints
+    """The rows in which the two images stand; twice the same where a row holds both."""
+    items_N2: Ints | None = None
+    """The images' places in their list, which are part of a pair's name; None where pairs come as pairs."""
+    lists_N: Ints | None = None
+    """Which list each pair is of."""
+    folders: Sequence[str] = ("",)
+    """Folders that image paths may lead from, relative to the folder of the row's file."""
+
+    @classmethod
+    def of_rows(cls, columns: PairColumns, votes: Votes, folders: Sequence[str] = ("",)) -> "PairIndex":
+        """The index of a table with a pair a row."""
+        rows_N = np.arange(len(votes.shares_N))
+        return cls(columns, votes, np.stack([rows_N, rows_N], axis=1), folders=folders)
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """How the pairs of a source came about."""
+
+    rows: int
+    """Rows of the table."""
+    skipped_rows: int
+    """Rows left out because they are bad."""
+    pairs: int
+    """Pairs that the other rows make."""
+    ties: int
+    """Those of them whose votes are split evenly."""
+    unreadable: int
+    """Selected pairs left out because an image cannot be read; looked for under on_bad_row="skip" only."""
+    used: int
+
+
+class TablePairs(PairSource):
+    """The pairs of a table, of which a layout tells where they are.
+
+    Args:
+        path: a file, a folder, a glob, a hub id (owner/name) or a loaded ``datasets.Dataset``.
+        split: which part of a folder or hub data set; a file, a glob or a loaded data set is taken whole.
+        index: finds the pairs in the opened rows, and notes the bad ones.
+        columns: the columns to read, other names they may have included.
+        opening: further arguments of ``open_rows``.
+        drop_ties: leave out pairs whose votes are split evenly (training needs a winner).
+        min_votes: leave out pairs with fewer votes.
+        min_agreement: leave out pairs on which a smaller share of the voters sided with the majority, in [0.5, 1].
+        most_confident: keep this many pairs, those of the highest agreement, and of these those of the most votes.
+        pairs_per_list: keep at most this many pairs of each ranked list, drawn at random.
+        fraction: share of the pairs to keep, after all other conditions, drawn at random, in (0, 1].
+        seed: seed of the two draws; a larger fraction holds the smaller one's pairs.
+        on_bad_row: error stops at the first row that is not what it should be; skip leaves such rows out, counts and
+            logs them, and reads every selected image once when the source is first opened, to find broken ones.
+        min_pixels: images with fewer pixels are refused.
+        max_pixels: images with more pixels are refused, before they are decoded.
+        allow_urls: fetch images given as http(s) addresses; without it they are refused.
+
+    Raises:
+        FileNotFoundError: There is no such table.
+        ValueError: A table that cannot be read, a missing column, a bad row, or no pair left; the message names file,
+            row and column.
+    """
+
+    def __init__(  # noqa: PLR0913  # one option each keeps a config flat
+        self,
+        path: Table,
+        split: str | None,
+        *,
+        index: Callable[[Rows, BadRows], PairIndex],
+        columns: Sequence[str],
+        opening: dict[str, Any] | None = None,
+        drop_ties: bool = True,
+        min_votes: int = 0,
+        min_agreement: float = 0.5,
+        most_confident: int | None = None,
+        pairs_per_list: int | None = None,
+        fraction: float = 1.0,
+        seed: int = 0,
+        on_bad_row: OnBadRow = "error",
+        min_pixels: int = 1,
+        max_pixels: int = MAX_PIXELS,
+        allow_urls: bool = False,
+    ) -> None:
+        selection = Selection(drop_ties, min_votes, min_agreement, most_confident, pairs_per_list, fraction, seed)
+        self._rows = open_rows(path, split, columns, **(opening or {}))
+        bad = BadRows(self._rows, on_bad_row)
+        found = index(self._rows, bad)
+        bad.tell()
+        good = np.flatnonzero(bad.good_N[found.rows_N2].all(axis=1))
+        votes = Votes(found.votes.shares_N[good], found.votes.votes_N[good])
+        chosen = selection.choose(*votes, None if found.lists_N is None else found.lists_N[good])
+        kept = good[chosen.kept]
+        self._columns = found.columns
+        self._images = RowImages(self._rows, ImageRules(min_pixels, max_pixels, allow_urls), found.folders)
+        self._rows_N2 = found.rows_N2[kept]
+        self._items_N2 = None if found.items_N2 is None else found.items_N2[kept]
+        self._shares_N, self._votes_N = found.votes.shares_N[kept], found.votes.votes_N[kept]
+        self.skipped: list[str] = bad.reasons
+        """What is wrong with the first few of the rows that were skipped."""
+        unreadable = self._leave_out_unreadable() if on_bad_row == "skip" else 0
+        self.counts = PairCounts(len(self._rows), bad.count, len(good), chosen.ties, unreadable, len(self))
+        if not len(self):
+            raise ValueError(f"{self._rows.name}: no pairs left: {_why_none(self.counts, selection)}")
+
+    def __len__(self) -> int:
+        return len(self._shares_N)
+
+    def __getitem__(self, index: int) -> PreferencePair:
+        row_a, row_b = self._rows_N2[index].tolist()
+        cells_a = self._rows.cells(row_a)
+        cells_b = cells_a if row_b == row_a else self._rows.cells(row_b)
+        item_a, item_b = (0, 0) if self._items_N2 is None else self._items_N2[index].tolist()
+        columns, prompt = self._columns, cells_a[self._columns.prompt]
+        name = f"{self._rows.stem}-{row_a}" if columns.pair_id is None else str(cells_a[columns.pair_id])
+        return PreferencePair(
+            prompt=prompt,
+            image_a=self._images.open(ImageCell(row_a, columns.image_a, item_a), cells_a),
+            image_b=self._images.open(ImageCell(row_b, columns.image_b, item_b), cells_b),
+            share_a=float(self._shares_N[index]),
+            votes=int(self._votes_N[index]),
+            pair_id=name if self._items_N2 is None else f"{name}-{item_a}-{item_b}",
+            prompt_id=prompt if columns.prompt_id is None else str(cells_a[columns.prompt_id]),
+            generator_a=_generator(cells_a, columns.generator_a, item_a),
+            generator_b=_generator(cells_b, columns.generator_b, item_b),
+        )
+
+    def _leave_out_unreadable(self) -> int:
+        """Read all images, leave out the pairs of those that cannot be, and tell how many pairs these are."""
+        items_N2 = np.zeros_like(self._rows_N2) if self._items_N2 is None else self._items_N2
+        sides = [
+            [ImageCell(row, column, item) for row, item in zip(rows, items, strict=True)]
+            for column, rows, items in zip(
+                (self._columns.image_a, self._columns.image_b),
+                self._rows_N2.T.tolist(),
+                items_N2.T.tolist(),
+                strict=True,
+            )
+        ]
+        failed = self._images.unreadable(sorted({place for side in sides for place in side}))
+        if not failed:
+            return 0
+        kept_N = np.array([a not in failed and b not in failed for a, b in zip(*sides, strict=True)])
+        left_out = int((~kept_N).sum())
+        told = [f"{self._rows.place(place.row, [place.column])}: {why}" for place, why in list(failed.items())[:5]]
+        self.skipped = [*self.skipped, *told]
+        log.warning(
+            "%s: %d of %d pairs are skipped for images that cannot be read: %s",
+            self._rows.name,
+            left_out,
+            len(kept_N),
+            "; ".join(told),
+        )
+        self._rows_N2, self._shares_N, self._votes_N = (
+            values[kept_N] for values in (self._rows_N2, self._shares_N, self._votes_N)
+        )
+        if self._items_N2 is not None:
+            self._items_N2 = self._items_N2[kept_N]
+        return left_out
+
+
+def _generator(cells: dict[str, Any], column: str | None, item: int) -> str:
+    if column is None:
+        return ""
+    cell = cells[column]
+    cell = cell[item] if isinstance(cell, list) else cell
+    return "" if cell is None else str(cell)
+
+
+def _why_none(counts: PairCounts, selection: Selection) -> str:
+    """Why a table with rows gives no pairs."""
+    if counts.skipped_rows == counts.rows:
+        return f"all {counts.rows} rows are bad"
+    if selection.drop_ties and counts.ties == counts.pairs:
+        what = "rows" if counts.pairs == counts.rows else "pairs"
+        return f"all {counts.pairs} {what} are ties; drop_ties=False keeps them"
+    found = f"of {counts.pairs} pairs, {counts.ties} of them ties and {counts.unreadable} with unreadable images"
+    return f"{found}, none is selected by {selection}"
