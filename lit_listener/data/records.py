@@ -89,6 +89,45 @@ class PairSource(ABC):
         """The pair at a place, from 0."""
 
 
+@dataclass(frozen=True, eq=False)
+class RatedImage:
+    """An image made for a prompt, and how well people rated it on a scale."""
+
+    prompt: str
+    image: Image
+    rating: float
+    """The rating, on the scale from ``lowest`` to ``highest``."""
+    lowest: float
+    highest: float
+    rating_id: str
+    prompt_id: str
+    """Images with one prompt share it: intervals are clustered by it."""
+    generator: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.lowest <= self.rating <= self.highest:
+            raise ValueError(
+                f"rating {self.rating_id}: expected one from {self.lowest} to {self.highest}, got {self.rating}"
+            )
+
+    @property
+    def share(self) -> float:
+        """The rating's place on its scale, in [0, 1]."""
+        return (self.rating - self.lowest) / (self.highest - self.lowest)
+
+
+class RatedSource(ABC):
+    """A data set of rated images, fetched one by one; images are decoded only then."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of rated images."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> RatedImage:
+        """The rated image at a place, from 0."""
+
+
 class Demonstrator(ABC):
     """Writes, or looks up, the thoughts and the answer to learn from a shown pair."""
 

@@ -1,7 +1,9 @@
 import io
 import struct
 import zlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -203,3 +205,38 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(side):
     # Above twice Pillow's own limit the refusal is Pillow's, below it is ours.
     with pytest.raises(ValueError, match=r"cannot read an image of .* bytes: .*(more than max_pixels=50000000|bomb)"):
         open_image(bomb)
+
+
+class Pictures(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(404 if self.path == "/gone.png" else 200)
+        self.end_headers()
+        self.wfile.write(encoded(halves()))
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def address():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pictures) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_urls_are_fetched_where_that_is_asked_for(address, monkeypatch):
+    with pytest.raises(ValueError, match="images are read from files, not from URLs"):
+        open_image(f"{address}/a.png")
+    assert open_image(f"{address}/a.png", allow_urls=True).tobytes() == halves().tobytes()
+    with pytest.raises(ValueError, match=r"cannot fetch http://127.*/gone\.png: HTTP Error 404"):
+        open_image(f"{address}/gone.png", allow_urls=True)
+    monkeypatch.setattr("lit_listener.data.images.MAX_FETCHED_BYTES", 20)
+    with pytest.raises(ValueError, match=r"cannot fetch .*a\.png: it has more than 20 bytes"):
+        open_image(f"{address}/a.png", allow_urls=True)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/a.png", "data:image/png;base64,AA"])
+def test_only_http_is_fetched(url):
+    with pytest.raises(ValueError, match="images are read from files, not from URLs"):
+        open_image(url, allow_urls=True)

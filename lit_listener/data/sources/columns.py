@@ -93,6 +93,8 @@ def map_values(cells: pa.ChunkedArray, read: Callable[[Any], Any], dtype: Any) -
 
 def _encoded(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     # Chunks are combined first: to unify the dictionaries of many chunks takes time with their number squared.
+    if pa.types.is_string(cells.type) and cells.nbytes > 2**30:  # too long for the 32-bit offsets of one chunk
+        cells = cells.cast(pa.large_string())
     whole = pa.chunked_array([cells.combine_chunks()], cells.type) if cells.num_chunks > 1 else cells
     return whole.dictionary_encode(null_encoding="encode").unify_dictionaries()
 

@@ -144,20 +144,18 @@ def open_rows(  # the last three say what one layout needs
     """
     columns = list(dict.fromkeys(columns))
     if isinstance(path, datasets.Dataset):
-        return _loaded(path, columns, f"the data set {path.info.dataset_name or 'in memory'}", split)
+        return _loaded(path, columns, f"the data set {path.info.dataset_name or 'in memory'}", split or "pairs")
     there = Path(path)
     if there.is_dir() and (there / "state.json").is_file():  # as Dataset.save_to_disk writes it
-        return _loaded(datasets.Dataset.load_from_disk(str(there)), columns, str(there), split)
+        return _loaded(datasets.Dataset.load_from_disk(str(there)), columns, str(there), _stem(there, split))
     if there.is_dir():
         files = _files_of(there, split, pattern)
-        stem = "-".join(filter(None, (there.resolve().name, split)))
+        stem = _stem(there.resolve(), split)
     elif there.is_file():
         files, stem = [there], there.stem
     else:
-        files, stem = (
-            [Path(found) for found in sorted(glob.glob(str(path), recursive=True))],
-            "-".join(filter(None, (there.parent.name, split))),
-        )
+        files = [Path(found) for found in sorted(glob.glob(str(path), recursive=True))]
+        stem = _stem(there.parent, split)
         if not files and isinstance(path, str) and _HUB_ID.fullmatch(path) and there.suffix not in SUFFIXES:
             return _from_hub(path, split, columns, config)
     if not files:
@@ -168,9 +166,13 @@ def open_rows(  # the last three say what one layout needs
     return Rows(part.table, part.names, name, stem, list(zip(files, part.lengths, strict=True)), part.odd)
 
 
-def _loaded(table: datasets.Dataset, columns: Sequence[str], name: str, split: str | None) -> Rows:
+def _stem(folder: Path, split: str | None) -> str:
+    return folder.name if split is None else f"{folder.name}-{split}"
+
+
+def _loaded(table: datasets.Dataset, columns: Sequence[str], name: str, stem: str) -> Rows:
     kept = table.select_columns([column for column in columns if column in table.column_names])
-    return Rows(kept, table.column_names, name, "-".join(filter(None, ("pairs", split))))
+    return Rows(kept, table.column_names, name, stem)
 
 
 def _from_hub(path: str, split: str | None, columns: Sequence[str], config: str | None) -> Rows:
