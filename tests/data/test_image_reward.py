@@ -96,9 +96,7 @@ def test_the_group_variant(released):
     }
     pq.write_table(pa.table(lists), released / "group.parquet")
     pairs = ImageRewardDB(released / "group.parquet")
-    found = [
-        (p.pair_id, tone(p.image_a), tone(p.image_b), p.share_a) for p in ImageRewardDB(released / "group.parquet")
-    ]
+    found = [(p.pair_id, tone(p.image_a), tone(p.image_b), p.share_a) for p in pairs]
     assert found == [("p0-0-1", 0, 40, 0.0), ("p0-0-2", 0, 80, 0.0)]
 
 

@@ -14,7 +14,7 @@ def by_hand(lists: list[list[int]]) -> list[tuple[int, int, int, float]]:
 
 
 def paired(lists: list[list[int]]) -> list[tuple[int, int, int, float]]:
-    pairs = pair_lists(np.array([len(ranks) for ranks in lists]), np.array(sum(lists, []), dtype=float))
+    pairs = pair_lists(np.array([len(ranks) for ranks in lists]), np.concatenate(lists).astype(float))
     return [
         (int(n), int(i), int(j), float(share))
         for n, (i, j), share in zip(pairs.lists_N, pairs.places_N2, pairs.shares_N, strict=True)

@@ -95,7 +95,7 @@ def test_images_are_left_undecoded_until_a_pair_is_asked_for(folder):
     assert isinstance(pairs._rows.cells(0)["image_a"]["bytes"], bytes)
     broken = loaded({"share_a": 1.0}).cast_column("image_a", datasets.Image(decode=False))
     broken = broken.map(lambda row: {"image_a": {"bytes": b"broken", "path": None}})
-    with pytest.raises(ValueError, match="the data set .*, row 0, column 'image_a': cannot read an image of 6 bytes"):
+    with pytest.raises(ValueError, match=r"the data set .*, row 0, column 'image_a': cannot read an image of 6 bytes"):
         PairTable(broken.cast_column("image_a", datasets.Image()))[0]
 
 

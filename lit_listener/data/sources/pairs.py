@@ -91,7 +91,7 @@ class TablePairs(PairSource):
         split: which part of a folder or hub data set; a file, a glob or a loaded data set is taken whole.
         index: finds the pairs in the opened rows, and notes the bad ones.
         columns: the columns to read, other names they may have included.
-        opening: further arguments of ``open_rows``.
+        opening: further arguments of ``open_rows``; like ``index`` and ``columns`` of the source's own making.
         drop_ties: leave out pairs whose votes are split evenly (training needs a winner).
         min_votes: leave out pairs with fewer votes.
         min_agreement: leave out pairs on which a smaller share of the voters sided with the majority, in [0.5, 1].
@@ -118,7 +118,7 @@ class TablePairs(PairSource):
         *,
         index: Callable[[Rows, BadRows], PairIndex],
         columns: Sequence[str],
-        opening: dict[str, Any] | None = None,
+        opening: dict[str, Any],
         drop_ties: bool = True,
         min_votes: int = 0,
         min_agreement: float = 0.5,
@@ -132,7 +132,7 @@ class TablePairs(PairSource):
         allow_urls: bool = False,
     ) -> None:
         selection = Selection(drop_ties, min_votes, min_agreement, most_confident, pairs_per_list, fraction, seed)
-        self._rows = open_rows(path, split, columns, **(opening or {}))
+        self._rows = open_rows(path, split, columns, **opening)
         bad = BadRows(self._rows, on_bad_row)
         found = index(self._rows, bad)
         bad.tell()

@@ -71,4 +71,4 @@ class PairTable(TablePairs):
                 check_names(bad, id)
             return PairIndex.of_rows(PairColumns(prompt, image_a, image_b, pair_id=id), read_votes(bad))
 
-        super().__init__(path, split, index=index, columns=columns, **options)
+        super().__init__(path, split, index=index, columns=columns, opening={}, **options)
