@@ -82,3 +82,17 @@ def test_all_rows_bad_and_another_choice(folder):
         PairTable(path, on_bad_row="skip")
     with pytest.raises(ValueError, match="on_bad_row: expected error or skip, got 'ignore'"):
         PairTable(path, on_bad_row="ignore")
+
+
+def test_more_bad_rows_than_are_told(folder, caplog):
+    path = write(folder / "t.csv", rows(*({"share_a": 9.0} for _ in range(8)), {"share_a": 1.0}))
+    with caplog.at_level(logging.WARNING):
+        pairs = PairTable(path, on_bad_row="skip", drop_ties=False)
+    assert (pairs.counts.skipped_rows, pairs.counts.pairs, len(pairs)) == (8, 1, 1)
+    assert caplog.text.count("expected a share in [0, 1]") == 5
+    assert "and 3 more" in caplog.text
+
+
+def test_a_second_image_that_cannot_be_read(folder):
+    path = write(folder / "t.csv", rows({"share_a": 1.0}, {"share_a": 1.0, "image_b": "pictures/gone.png"}))
+    assert [pair.pair_id for pair in PairTable(path, on_bad_row="skip")] == ["t-0"]
