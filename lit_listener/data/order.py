@@ -11,7 +11,7 @@ the same however many processes share it.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,10 @@ from lit_listener.data.records import PairSource, ShownPair, Side
 
 Place = tuple[int, int, int]
 """(index of the pair, label it shall have, epoch); ~index for a pair that is only there to keep ranks in step."""
+
+
+Orders = Literal["balanced", "both"]
+"""How an evaluation displays its pairs: once each, the preferred image first in half of them; or in both orders."""
 
 
 class EpochOrder(DistributedSampler[Place]):
@@ -38,14 +42,23 @@ class EpochOrder(DistributedSampler[Place]):
         shuffle: a new permutation every epoch, or the pairs in turn.
         rank: which process this is, from 0.
         ranks: processes that share the epoch.
+        orders: balanced gives each pair one place, both gives it one for each display order; training is balanced.
     """
 
-    def __init__(self, size: int, seed: int, *, shuffle: bool, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self, size: int, seed: int, *, shuffle: bool, rank: int = 0, ranks: int = 1, orders: Orders = "balanced"
+    ) -> None:
         if size < 1:
             raise ValueError(f"the data set is empty: need at least 1 pair, got {size}; check path, split and filters")
         if shuffle and size < ranks:
             raise ValueError(f"the data set has fewer pairs ({size}) than there are processes to share them ({ranks})")
-        super().__init__(_Sized(size), num_replicas=ranks, rank=rank, shuffle=shuffle, seed=seed)
+        if orders not in get_args(Orders):
+            raise ValueError(f"orders: expected one of {list(get_args(Orders))}, got {orders!r}")
+        self._both = orders == "both"
+        if self._both and shuffle:
+            raise ValueError("both display orders are for evaluation, in turn; a shuffled epoch has balanced ones")
+        self._places = 2 * size if self._both else size
+        super().__init__(_Sized(self._places), num_replicas=ranks, rank=rank, shuffle=shuffle, seed=seed)
         self._size = size
         self._seed = seed
         self._shuffle = shuffle
@@ -54,7 +67,7 @@ class EpochOrder(DistributedSampler[Place]):
         self._next_epoch = 0
 
     def __len__(self) -> int:
-        return self._size // self._ranks if self._shuffle else -(-self._size // self._ranks)
+        return self._places // self._ranks if self._shuffle else -(-self._places // self._ranks)
 
     @property
     def ranks(self) -> int:
@@ -72,7 +85,8 @@ class EpochOrder(DistributedSampler[Place]):
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the places of every epoch; a saved position means nothing under another identity."""
-        return {"size": self._size, "seed": self._seed, "shuffle": self._shuffle}
+        known = {"size": self._size, "seed": self._seed, "shuffle": self._shuffle}
+        return known | {"both_orders": True} if self._both else known
 
     def begin(self, epoch: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The pairs of an epoch in order, and their labels; the pass after this one takes up the epoch that follows."""
@@ -81,8 +95,11 @@ class EpochOrder(DistributedSampler[Place]):
         labels = rng.permutation(self._size) % 2
         indices = rng.permutation(self._size) if self._shuffle else np.arange(self._size)
         labels = labels[indices]
+        if self._both:
+            indices = np.repeat(indices, 2)
+            labels = np.stack([labels, 1 - labels], axis=1).reshape(-1)
         if not self._shuffle:  # as many for each rank; the repeated ones are marked
-            missing = len(self) * self._ranks - self._size
+            missing = len(self) * self._ranks - self._places
             indices = np.concatenate([indices, ~np.resize(indices, missing)])
             labels = np.concatenate([labels, np.resize(labels, missing)])
         own = slice(self._rank, len(self) * self._ranks, self._ranks)
@@ -131,7 +148,7 @@ class EpochPass(Iterator[Place]):
             ValueError: The state was saved by an order of another size, seed or kind, whose places are others; or by
                 so many processes that its position falls between two of this one's steps.
         """
-        saved = {key: state[key] for key in self._order.identity}
+        saved = {key: value for key, value in state.items() if key not in ("epoch", "position")}
         if saved != self._order.identity:
             raise ValueError(
                 f"cannot go on in the middle of an epoch: the checkpoint's data has {saved}, this run's has "

@@ -88,6 +88,10 @@ class PairSource(ABC):
     def __getitem__(self, index: int) -> PreferencePair:
         """The pair at a place, from 0."""
 
+    def prompt(self, index: int) -> str:
+        """The prompt of the pair at a place; a source that can tell it without decoding the images does."""
+        return self[index].prompt
+
 
 @dataclass(frozen=True, eq=False)
 class RatedImage:

@@ -213,3 +213,53 @@ def test_a_position_is_that_of_all_ranks():
 def test_fewer_pairs_than_processes_cannot_be_trained_on():
     with pytest.raises(ValueError, match=r"fewer pairs \(2\) than there are processes to share them \(3\)"):
         EpochOrder(2, seed=0, shuffle=True, ranks=3)
+
+
+@given(size=st.integers(1, 20), ranks=st.integers(1, 7))
+def test_both_orders_count_once_each_and_ranks_keep_step(size, ranks):
+    shares = [list(EpochOrder(size, 1, shuffle=False, rank=rank, ranks=ranks, orders="both")) for rank in range(ranks)]
+    assert {len(share) for share in shares} == {-(-2 * size // ranks)}
+    counted = [place for share in shares for place in share if place[0] >= 0]
+    assert sorted(counted) == [(index, label, 0) for index in range(size) for label in (0, 1)]
+    repeated = [place for share in shares for place in share if place[0] < 0]
+    assert len(repeated) == -2 * size % ranks
+    assert {~index for index, *_ in repeated} <= set(range(size))
+
+
+def test_both_orders_stand_together_the_balanced_one_first():
+    places = list(EpochOrder(9, seed=4, shuffle=False, orders="both"))
+    assert places[::2] == list(EpochOrder(9, seed=4, shuffle=False))
+    assert places[1::2] == [(index, 1 - label, epoch) for index, label, epoch in places[::2]]
+
+
+def test_both_orders_of_a_pair_are_shown(make_pair):
+    pairs = ShownPairs([make_pair(0.8), make_pair(0.5)])
+    shown = [pairs[place] for place in EpochOrder(2, seed=0, shuffle=False, orders="both")]
+    assert sorted(one.first for one in shown[:2]) == sorted(one.first for one in shown[2:]) == ["a", "b"]
+    assert sorted(one.label for one in shown[:2]) == [0, 1]
+    assert [one.label for one in shown[2:]] == [None, None]
+
+
+def test_a_position_among_both_orders_is_one_among_both_orders():
+    both, again, balanced = (
+        EpochOrder(6, seed=0, shuffle=False, orders=orders) for orders in ("both", "both", "balanced")
+    )
+    saved = iter(both)
+    for _ in range(5):
+        next(saved)
+    resumed = iter(again)
+    resumed.load_state_dict(saved.state_dict())
+    rest = list(resumed)
+    assert len(rest) == 7
+    assert rest == list(saved)
+    with pytest.raises(ValueError, match="the checkpoint's data has .*'both_orders': True.*, this run's has"):
+        iter(balanced).load_state_dict(iter(both).state_dict())
+    with pytest.raises(ValueError, match="this run's has .*'both_orders': True"):
+        iter(both).load_state_dict(iter(balanced).state_dict())
+
+
+def test_orders_that_do_not_go():
+    with pytest.raises(ValueError, match="both display orders are for evaluation"):
+        EpochOrder(2, seed=0, shuffle=True, orders="both")
+    with pytest.raises(ValueError, match=r"orders: expected one of \['balanced', 'both'\], got 'all'"):
+        EpochOrder(2, seed=0, shuffle=False, orders="all")
