@@ -19,7 +19,8 @@ commands:
   test       judge the config's test pairs; writes predictions.parquet
   predict    judge the config's test pairs, with no summary; writes predictions.parquet
   progress   what a training run changed: before against after on its test pairs, and its learning curves
-  data       look at a data set before training: counts, agreement, and a sheet of sample pairs
+  data       look at a data set before training: counts, agreement, and a sheet of sample pairs; data overlap A B: what
+             two share; data manifest SOURCE: which pairs a figure is made from
   export     write what a run trained as a Hugging Face folder: an adapter, or full weights with --merge
 
 Each command's options, with units and ranges: python -m lit_listener COMMAND --help
@@ -55,6 +56,11 @@ def _run(command: str, options: list[str]) -> int:
         from lit_listener.cli import build_cli
 
         build_cli([command, *options])
+        return 0
+    if command == "data":  # has commands of its own
+        from lit_listener.data_commands import data
+
+        data(options)
         return 0
     from lit_listener import commands
 

@@ -6,10 +6,6 @@ from typing import Any
 import yaml
 
 from lit_listener.cli import build_cli
-from lit_listener.data.look import look
-from lit_listener.data.records import PairSource
-from lit_listener.data.shapes import RENDERERS, ShapesPairs
-from lit_listener.data.sources.table import PairTable
 from lit_listener.evaluation.tables import before_after_table
 from lit_listener.training.exporting.export import check_push, push
 from lit_listener.training.exporting.export import export as write_export
@@ -37,27 +33,6 @@ def progress(run_dir: Path, checkpoint: Path | None = None) -> None:
     console = wide_terminal()
     console.print(before_after_table(rows))
     console.print(f"Learning curves: {curves}")
-
-
-def data(source: str, sheet: Path | None = None, limit: int = 1000, columns: dict[str, str] | None = None) -> None:
-    """Look at a data set before training: counts, agreement, image sizes, and a sheet of sample pairs.
-
-    Args:
-        source: "shapes" for the bundled world (its held-out renderer included), or the path of a table of pairs.
-        sheet: PNG to write sample pairs to.
-        limit: pairs to look at, at most.
-        columns: names of a table's columns, where they are not prompt, image_a, image_b and share_a:
-            ``--columns.preferred winner``, or ``votes_a`` and ``votes_b`` in place of ``share_a``.
-    """
-    pairs: PairSource
-    if source == "shapes":
-        pairs = ShapesPairs(sorted(RENDERERS), size=limit, split="train", drop_ties=False)
-    else:
-        pairs = PairTable(source, drop_ties=False, **(columns or {}))
-    console = wide_terminal()
-    console.print(look(pairs, sheet, limit))
-    if sheet is not None:
-        console.print(f"Sample pairs: {sheet}")
 
 
 def export(

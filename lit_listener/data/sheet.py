@@ -35,7 +35,7 @@ _FONTS = ("DejaVuSans.ttf", "Arial.ttf", "arial.ttf", "LiberationSans-Regular.tt
 
 
 def contact_sheet(pairs: Pairs, path: Path, *, count: int = 24, columns: int = 4) -> None:
-    """Write a PNG of some pairs, spread evenly over the data set.
+    """Write a PNG of some pairs, spread evenly over the data set; those that cannot be read are left out.
 
     Args:
         pairs: The data set.
@@ -44,13 +44,14 @@ def contact_sheet(pairs: Pairs, path: Path, *, count: int = 24, columns: int = 4
         columns: Pairs beside each other; at least 1.
 
     Raises:
-        ValueError: There are no pairs, or count or columns is below 1.
+        ValueError: There are no pairs that can be read, or count or columns is below 1.
     """
     if count < 1 or columns < 1:
         raise ValueError(f"a contact sheet needs count and columns of at least 1, got {count} and {columns}")
-    shown = [_shrunk(pairs[index]) for index in spread(len(pairs), count)]
+    shown = [pair for index in spread(len(pairs), count) if (pair := _readable(pairs, index)) is not None]
     if not shown:
-        raise ValueError("a contact sheet needs at least 1 pair, got an empty data set")
+        what = f"none that can be read, of {min(len(pairs), count)}" if len(pairs) else "an empty data set"
+        raise ValueError(f"a contact sheet needs at least 1 pair, got {what}")
     prompts = [_wrapped(pair.prompt) for pair in shown]
     lines = max(map(len, prompts))
     width, height = 2 * _SIDE + 3 * _GAP, _HEIGHT + lines * _LINE
@@ -76,6 +77,13 @@ def vote_text(pair: PreferencePair) -> str:
     share = max(pair.share_a, 1.0 - pair.share_a)
     outcome = "tie" if pair.preferred is None else f"{pair.preferred.upper()} {100 * share:.0f}%"
     return f"{outcome} of {pair.votes}" if pair.votes else outcome
+
+
+def _readable(pairs: Pairs, index: int) -> PreferencePair | None:
+    try:
+        return _shrunk(pairs[index])
+    except (OSError, ValueError):
+        return None
 
 
 def _shrunk(pair: PreferencePair) -> PreferencePair:
