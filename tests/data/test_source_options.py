@@ -2,7 +2,8 @@ import jsonargparse
 import pytest
 
 from lit_listener.data.records import PairSource
-from lit_listener.data.sources import HPDv2, ImageRewardDB, PairTable
+from lit_listener.data import sources
+from lit_listener.data.sources import HPDv2, Rapidata
 from tests.data.tables import rows, write
 
 OPTIONS = {
@@ -26,7 +27,15 @@ def parsed(name: str, **options):
     return parser, parser.parse_object({"train": source})
 
 
-@pytest.mark.parametrize("source", [HPDv2, ImageRewardDB, PairTable])
+PAIR_SOURCES = [kind for kind in map(sources.__dict__.get, sources.__all__) if issubclass(kind, PairSource)]
+
+
+def test_the_sources_of_pairs():
+    names = {"HPDv2", "HPDv3", "GenAIBench", "ImageRewardDB", "MMRB2", "PairTable", "PickAPic", "Rapidata"}
+    assert {kind.__name__ for kind in PAIR_SOURCES} == names
+
+
+@pytest.mark.parametrize("source", PAIR_SOURCES)
 def test_every_source_takes_the_common_options_in_a_config(source):
     _, config = parsed(source.__name__, path="x", **OPTIONS)
     spelled = config["train"]["init_args"]
@@ -50,3 +59,11 @@ def test_an_unknown_option_is_refused():
         parsed("HPDv2", path="x", fractoin=0.5)
     with pytest.raises(TypeError, match="fractoin"):
         HPDv2("x.json", fractoin=0.5)
+
+
+def test_options_of_one_source_alone():
+    own = {"HPDv3": ("min_confidence", 0.95), "Rapidata": ("criterion", "alignment")}
+    for name, (option, value) in own.items():
+        assert parsed(name, path="x", **{option: value})[1]["train"]["init_args"][option] == value
+    with pytest.raises((jsonargparse.ArgumentError, TypeError), match="beauty"):
+        parsed(Rapidata.__name__, path="x", criterion="beauty")
