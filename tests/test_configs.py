@@ -20,8 +20,10 @@ from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig
 
 from lit_listener.__main__ import main
 from lit_listener.cli import ReasonerCLI, build_cli
+from lit_listener.data import sources
 from lit_listener.data.shapes import ShapesPairs
 from lit_listener.data.sources import PairTable
+from lit_listener.data.sources.pairs import TablePairs
 from lit_listener.evaluation.predictions_file import read_predictions
 from lit_listener.training import ListenerGRPO, TraceSFT
 from lit_listener.vlm.adapters import adapted_layers
@@ -34,6 +36,7 @@ CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 SHAPES = [path for path in CONFIGS if path.parent.name == "shapes"]
 QWEN = [path for path in CONFIGS if path.parent.name == "qwen2_5_vl"]
 OVERLAYS = [path for path in CONFIGS if path.parent.name == "hardware"]
+DATA = [path for path in CONFIGS if path.parent.name == "data"]
 NAMES = {"instruct", "warm_start", "grpo", "grpo_listener", "random_listener"}
 
 
@@ -57,10 +60,12 @@ def test_the_configs_of_the_bundled_world_are_there():
 def test_the_configs_of_the_papers_and_of_hardware_are_there():
     assert {path.stem for path in QWEN} >= {"grpo_listener", "grpo", "sft"}
     assert {path.stem for path in OVERLAYS} >= {"qlora_1gpu", "lora_1gpu", "fsdp_8gpu", "ddp_lora_8gpu", "cpu_debug"}
-    assert len(SHAPES) + len(QWEN) + len(OVERLAYS) == len(CONFIGS)
+    assert len(SHAPES) + len(QWEN) + len(OVERLAYS) + len(DATA) == len(CONFIGS)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if path not in DATA], ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_a_config_opens_with_what_it_does_and_the_command_that_runs_it(path):
     opening = list(itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines()))
     assert re.match(r"# [A-Z].*", opening[0])
@@ -205,7 +210,7 @@ def test_the_papers_settings():
         {"class_path": "lit_listener.vlm.listeners.ReferenceListener"},
     )
     for name in ("grpo_listener", "grpo", "sft"):
-        assert at(papers(name), "data.train.init_args.share") == 0.16
+        assert at(papers(name), "data.train.init_args.fraction") == 0.16
 
 
 def test_the_papers_configs_differ_in_what_they_compare_alone():
@@ -373,3 +378,47 @@ def test_the_real_models_take_the_adapters_that_the_toy_takes(tiny_seven_b):
         size, names = low_rank_names(published(*sizes))
         assert size == pytest.approx(weights, rel=1e-3)
         assert names == Counter({name: layers for name in toy})
+
+
+# ---- the overlays with published data ----------------------------------------------------------------------------
+
+EVALUATED = {"gen_ai_bench", "mmrb2"}
+
+
+def test_every_source_of_pairs_has_an_overlay():
+    named = {
+        re.sub(r".*\.", "", found) for path in DATA for key, found in keys(content(path)).items() if "class" in key
+    }
+    assert named == set(sources.__all__) - {"ImageRewardRatings"}
+    assert len(DATA) == len(named)
+
+
+@pytest.mark.parametrize("path", DATA, ids=lambda path: path.stem)
+def test_a_data_overlay_says_how_it_is_used_and_parses_over_the_papers_config(path, capsys):
+    opening = list(itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines()))
+    task, run = ("test", " --run_dir RUN --ckpt_path last") if path.stem in EVALUATED else ("fit", "")
+    configs = f"--config configs/qwen2_5_vl/grpo_listener.yaml --config configs/data/{path.stem}.yaml"
+    command = f"#   python -m lit_listener {task} {configs}{run}"
+    assert re.match(r"# Overlay that (trains|tests) .*", opening[0])
+    assert opening[1] == command
+    assert any(line.startswith("# Data: ") for line in opening)
+    assert "licence" in " ".join(opening).lower()
+
+    here = [str(ROOT / word) if word.startswith("configs/") else word for word in command.split()[4:]]
+    with pytest.raises(SystemExit, match="0"):
+        main([*here, "--print_config"])
+    parsed = yaml.safe_load(capsys.readouterr().out)["data"]
+    overlay = content(path)["data"]
+    assert not any(isinstance(value, list) for value in keys(overlay).values())
+    named = [("train",), ("validation", "held_in"), ("test", path.stem)]
+    spelled = [(key, at(overlay, ".".join(key))) for key in named if at(overlay, ".".join(key))]
+    assert [key[0] for key, _ in spelled] == (
+        ["test"] if path.stem in EVALUATED else ["train", "validation"][: 1 + bool(overlay["validation"])]
+    )
+    for key, source in spelled:
+        assert at(parsed, ".".join(key)) == source, "an argument is left over, or not spelled"
+        kind = getattr(sources, source["class_path"].rsplit(".", 1)[1])
+        parameters = {*inspect.signature(kind).parameters, *inspect.signature(TablePairs).parameters}
+        assert set(source["init_args"]) == parameters - {"options", "index", "columns", "opening"}
+    assert (parsed["train"] is None) == (path.stem in EVALUATED)
+    assert (parsed["validation"] is None) == (overlay["validation"] is None)

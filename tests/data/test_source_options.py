@@ -1,8 +1,8 @@
 import jsonargparse
 import pytest
 
-from lit_listener.data.records import PairSource
 from lit_listener.data import sources
+from lit_listener.data.records import PairSource
 from lit_listener.data.sources import HPDv2, Rapidata
 from tests.data.tables import rows, write
 
