@@ -176,12 +176,12 @@ def statistics_table(statistics: PairStatistics, title: str = "") -> Table:
     _section(table, "image sizes", _named({f"{w} × {h}": n for (w, h), n in statistics.image_sizes.items()}), images)
     if len(statistics.image_sizes) > 1:
         table.add_section()
-        table.add_row(Text(f"image sizes: {' / '.join(f'{q:.0%}' for q in _QUANTILES)} are at most", style="bold"))
+        table.add_row(Text(f"{' / '.join(f'{share:.0%}' for share in _QUANTILES)} are at most", style="bold"))
         for side, name in enumerate(("width", "height")):
             lengths = Counter[int]()
             for size, count in statistics.image_sizes.items():
                 lengths[size[side]] += count
-            table.add_row(Text(f"  {name}"), " / ".join(f"{length:,}" for length in quantiles(lengths)), "")
+            table.add_row(Text(f"  {name} {' / '.join(str(length) for length in quantiles(lengths))}"), "", "")
     return table
 
 

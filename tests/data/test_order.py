@@ -252,9 +252,9 @@ def test_a_position_among_both_orders_is_one_among_both_orders():
     rest = list(resumed)
     assert len(rest) == 7
     assert rest == list(saved)
-    with pytest.raises(ValueError, match="the checkpoint's data has .*'both_orders': True.*, this run's has"):
+    with pytest.raises(ValueError, match=r"the checkpoint's data has .*'both_orders': True.*, this run's has"):
         iter(balanced).load_state_dict(iter(both).state_dict())
-    with pytest.raises(ValueError, match="this run's has .*'both_orders': True"):
+    with pytest.raises(ValueError, match=r"this run's has .*'both_orders': True"):
         iter(both).load_state_dict(iter(balanced).state_dict())
 
 
