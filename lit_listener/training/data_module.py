@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import lightning
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from lit_listener.data.order import EpochOrder, ShownPairs
+from lit_listener.data.order import EpochOrder, Orders, ShownPairs
 from lit_listener.data.records import Demonstration, Demonstrator, PairSource, ShownPair
 
 Record = TypeVar("Record")
@@ -23,11 +23,12 @@ class PreferenceData(lightning.LightningDataModule):
         traces: writes a demonstration for each training pair; needed by supervised fine-tuning only.
         batch_size: pairs (prompts) a step, over all processes together: more GPUs make the same step faster.
         eval_batch_size: pairs a batch in validation and test, on each process.
+        eval_orders: balanced shows each pair of validation and test once; both shows it in both display orders.
         num_workers: processes that load pairs; 0 loads in the main process.
         seed: seed of shuffle and display order.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # one option each keeps a config flat
         self,
         train: PairSource | None = None,
         validation: dict[str, PairSource] | None = None,
@@ -35,6 +36,7 @@ class PreferenceData(lightning.LightningDataModule):
         traces: Demonstrator | None = None,
         batch_size: int = 16,
         eval_batch_size: int = 64,
+        eval_orders: Orders = "balanced",
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
@@ -48,6 +50,7 @@ class PreferenceData(lightning.LightningDataModule):
         self.traces = traces
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
+        self.eval_orders: Orders = eval_orders
         self.num_workers = num_workers
         self.seed = seed
 
@@ -85,7 +88,14 @@ class PreferenceData(lightning.LightningDataModule):
         collate: Callable[[list[ShownPair]], list[Any]] | None = None,
     ) -> StatefulDataLoader:
         rank, ranks = self._ranks()
-        order = EpochOrder(len(pairs), self.seed, shuffle=shuffle, rank=rank, ranks=ranks)
+        order = EpochOrder(
+            len(pairs),
+            self.seed,
+            shuffle=shuffle,
+            rank=rank,
+            ranks=ranks,
+            orders="balanced" if shuffle else self.eval_orders,
+        )
         return StatefulDataLoader(
             ShownPairs(pairs),
             batch_size=batch_size,

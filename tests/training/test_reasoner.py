@@ -14,7 +14,6 @@ from lightning.pytorch.loggers import CSVLogger
 from lit_listener.evaluation.metrics import JudgementMetrics
 from lit_listener.training import ListenerGRPO, Reasoner
 from lit_listener.training.callbacks import PredictionsFile
-from lit_listener.training.checkpoints import RunCheckpoint
 from lit_listener.training.listener_grpo import Updates
 from lit_listener.training.run.checkpoints import RunCheckpoint
 from lit_listener.training.schedule import Schedule

@@ -155,6 +155,11 @@ class TablePairs(PairSource):
     def __len__(self) -> int:
         return len(self._shares_N)
 
+    def prompt(self, index: int) -> str:
+        """The prompt of the pair at a place; its images are not decoded."""
+        prompt: str = self._rows.cells(int(self._rows_N2[index, 0]))[self._columns.prompt]
+        return prompt
+
     def __getitem__(self, index: int) -> PreferencePair:
         row_a, row_b = self._rows_N2[index].tolist()
         cells_a = self._rows.cells(row_a)
