@@ -67,7 +67,7 @@ def open_source(source: str, options: Sequence[str] = (), **defaults: Any) -> Pa
     """Open a data set as the command line names it.
 
     Args:
-        source: "shapes", a table's path, a YAML file, or a source's name, options behind a colon.
+        source: "shapes", a table's path, a YAML file, or a source's name; options behind a colon, as name=value.
         options: further options of the source, as ``--name value``.
         defaults: values of options that are not given, for sources that have them; a YAML file says all itself.
 
@@ -77,9 +77,11 @@ def open_source(source: str, options: Sequence[str] = (), **defaults: Any) -> Pa
     """
     name, _, behind = source.partition(":")
     known: dict[str, type[PairSource]] = {"shapes": ShapesPairs, **source_classes()}
+    given = [f"--{option}" for option in behind.split(",") if option]
     if name in known and not Path(source).exists():
-        given = [f"--{option}" for option in behind.split(",") if option]
         return _opened(known[name], [*given, *options], f"{_PROG} {name}", defaults)
+    if "=" in behind and not Path(source).exists():  # a table's path with options
+        return _opened(PairTable, [f"--path={name}", *given, *options], f"{_PROG} {name}", defaults)
     if Path(source).suffix in _YAML:
         if options:
             raise ValueError(f"{source} says what its source is, and takes no options beside it; got {list(options)}")
@@ -213,7 +215,8 @@ def _help_of_source() -> str:
     named = ", ".join(["shapes", *source_classes()])
     return (
         f"a table's path, a YAML file with class_path and init_args, or one of {named}; options of the source beside "
-        "it (--path DIR --split train --fraction 0.16), or as name:path=DIR,split=train"
+        "it (--path DIR --split train --fraction 0.16), or behind a colon (hpdv2:path=DIR,split=train, "
+        "pairs.csv:preferred=winner)"
     )
 
 

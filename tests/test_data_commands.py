@@ -94,6 +94,15 @@ def test_a_table_of_ones_own(hpdv2, tmp_path):
         open_source(str(table), ["--preferred=winner"])
 
 
+def test_a_table_with_options_behind_a_colon(tmp_path):
+    for name in ("left", "right"):
+        picture(1, (32, 32)).save(tmp_path / f"{name}.png")
+    table = tmp_path / "pairs.csv"
+    table.write_text("prompt,image_a,image_b,winner\na cat,left.png,right.png,b\na dog,left.png,right.png,tie\n")
+    opened = open_source(f"{table}:preferred=winner,drop_ties=false")
+    assert [pair.share_a for pair in opened] == [0.0, 0.5]
+
+
 def test_mistakes(capsys, hpdv2):
     status, _, err = call(capsys, "hpdv3x")
     assert status == 1
