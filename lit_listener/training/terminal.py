@@ -15,6 +15,7 @@ _NO_CONCERN_OF_USERS = (
     ".*overridden `transfer_batch_to_device`.*",  # on purpose: records are not moved, what is encoded from them is
     ".*in eval mode at the start of training.*",  # on purpose: frozen models; the policy is switched where it is used
     ".*Total length of `list` across ranks is zero.*",  # a run may have no pairs to validate on
+    ".*recommended to use `self.log.*sync_dist=True.*",  # what is logged is over all processes already
     ".*does not have many workers.*",  # the bundled world draws faster than processes could hand over
 )
 
