@@ -1,4 +1,4 @@
-"""Learning curves of a training run, drawn from the metrics.csv that a run's metrics file writes.
+"""Learning curves of a training run, drawn from the metrics.csv of its folder.
 
 Six panels: rewards, listener, policy, groups and completions, completion length, validation. Logged values are faint,
 their running mean is bold; lines of a panel differ in dash as well as in colour. Nothing else imports matplotlib.
@@ -94,7 +94,7 @@ def learning_curves(metrics_csv: Path, output_png: Path, title: str = "") -> Non
     """Draw the learning curves of a run as a PNG of 2 x 3 panels.
 
     Args:
-        metrics_csv: The file a run's metrics file wrote; cells are blank where a metric was not logged in a row.
+        metrics_csv: The run's metrics.csv; cells are blank where a metric was not logged in a row.
         output_png: The picture to write, replacing one that is there only once the new one is whole.
         title: Heading of the picture, none if empty.
 
@@ -122,7 +122,7 @@ def read_metrics(metrics_csv: Path) -> dict[str, Series]:
     """
     path = Path(metrics_csv)
     if not path.is_file():
-        raise FileNotFoundError(f"no metrics at {path}; a run's metrics file writes metrics.csv into a run's folder")
+        raise FileNotFoundError(f"no metrics at {path}; a training run writes metrics.csv into its folder")
     with path.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
         columns = list(reader.fieldnames or ())
