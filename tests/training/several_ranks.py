@@ -3,6 +3,8 @@
 Run as a program under torchrun, it runs the named cases one after another and rank 0 saves what each left.
 """
 
+import os
+import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from lit_listener.vlm.specs import LoraSpec, PolicySpec
 from tests.training.tiny_runs import BLANK, Babble, BabblingGRPO, data, grpo, pairs, sgd, trainer
 
 STEPS = 3
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,22 @@ def run(case: str, folder: Path, *, several: bool) -> Left:
     if case in ("ddp", "fsdp", "fsdp_in_step"):
         run.test(module, loaders, verbose=False)
     return Left(logged.metrics, module.kept, weights, logged.judged)
+
+
+def by_two_ranks(module: str, *args: str) -> str:
+    """Run a module as a program by two processes over gloo, under torchrun. Returns what they said on stderr."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launcher, "-m", module, *args],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stderr
 
 
 def main() -> None:

@@ -1,8 +1,5 @@
 """Two processes train as one does: the same losses, gradients, metrics and weights, under DDP and under FSDP2."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +7,16 @@ import pytest
 import torch
 
 from lit_listener.evaluation.predictions_file import read_predictions
-from tests.training.several_ranks import CASES, Left, run
+from tests.training.several_ranks import CASES, Left, by_two_ranks, run
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every case, by two processes over gloo; one start for all, since a start takes longer than a case."""
     folder = tmp_path_factory.mktemp("two")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launcher, "-m", "tests.training.several_ranks", str(folder), *CASES],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    by_two_ranks("tests.training.several_ranks", str(folder), *CASES)
     return folder
 
 

@@ -1,36 +1,22 @@
 """Two processes of which one is asked to stop: both stop, in the middle of a rollout, and go on exactly."""
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from lit_listener.training.run.folder import find_run
-from tests.training.several_ranks import STRATEGIES
+from tests.training.several_ranks import STRATEGIES, by_two_ranks
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("stopped")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launcher, "-m", "tests.training.stopped_ranks", str(root)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stderr.count("Stopped after 2 rollouts (5 optimizer steps)") == len(STRATEGIES)
+    said = by_two_ranks("tests.training.stopped_ranks", str(root))
+    assert said.count("Stopped after 2 rollouts (5 optimizer steps)") == len(STRATEGIES)
     return root
 
 

@@ -13,32 +13,13 @@ from lit_listener.vlm.loading import LoraSpec, PolicySpec, load, load_backbone
 from lit_listener.vlm.packing import pack
 from lit_listener.vlm.rollout import Sampling, rollout
 from lit_listener.vlm.saving import save_model
-from tests.vlm.tiny import FAMILIES, TASK, completions, mixed, score, write_tiny
+from tests.vlm.tiny import FAMILIES, TASK, log_probs, mixed, reference_log_probs, train, write_tiny
 
 LORA = LoraSpec(rank=3, alpha=6.0)
 
 
 def spec(base, start=None, lora=LORA, **options):
     return PolicySpec(str(base), start=None if start is None else str(start), lora=lora, **options)
-
-
-def log_probs(backbone, reader):
-    prompts = reader.encoder.encode([TASK.encode(pair) for pair in mixed(2)])
-    return score(backbone, prompts, completions(backbone, [4, 2, 3, 5])).log_probs_NT
-
-
-def reference_log_probs(models):
-    with models.reference.active() as backbone:
-        return log_probs(backbone, models.reader)
-
-
-def train(models, seed=0):
-    """Stands for training: every trainable weight becomes another."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in models.policy.parameters():
-            if parameter.requires_grad:
-                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
 
 
 def trainable(models):

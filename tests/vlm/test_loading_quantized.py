@@ -12,7 +12,16 @@ from torch import nn
 from lit_listener.vlm.loading import LoraSpec, PolicySpec, _in_four_bits, load, load_backbone
 from lit_listener.vlm.packing import pack
 from lit_listener.vlm.rollout import Sampling, rollout
-from tests.vlm.tiny import FAMILIES, FOUR_BIT_WIDTHS, TASK, completions, mixed, score, write_tiny
+from tests.vlm.tiny import (
+    FAMILIES,
+    FOUR_BIT_WIDTHS,
+    TASK,
+    log_probs,
+    mixed,
+    reference_log_probs,
+    train,
+    write_tiny,
+)
 
 LORA = LoraSpec(rank=3, alpha=6.0)
 
@@ -20,25 +29,6 @@ LORA = LoraSpec(rank=3, alpha=6.0)
 def spec(base, start=None, **options):
     options = {"lora": LORA, "quantization": "nf4", **options}
     return PolicySpec(str(base), start=None if start is None else str(start), **options)
-
-
-def log_probs(backbone, reader):
-    prompts = reader.encoder.encode([TASK.encode(pair) for pair in mixed(2)])
-    return score(backbone, prompts, completions(backbone, [4, 2, 3, 5])).log_probs_NT
-
-
-def reference_log_probs(models):
-    with models.reference.active() as backbone:
-        return log_probs(backbone, models.reader)
-
-
-def train(models, seed=0):
-    """Stands for training: every trainable weight becomes another."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in models.policy.parameters():
-            if parameter.requires_grad:
-                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
 
 
 def frozen_bytes(models):

@@ -24,6 +24,7 @@ from lit_listener.vlm.blueprint import CHAT_TEMPLATE, SPECIAL_TOKENS, build_toke
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import PromptBatch, Reader
 from lit_listener.vlm.listeners import Hearing
+from lit_listener.vlm.loading import Models
 from lit_listener.vlm.packing import pack
 
 TASK = PairwisePreference(
@@ -251,3 +252,24 @@ def hearing(
         "reference": reference,
     }
     return Hearing(**{**fields, **changes})
+
+
+def log_probs(backbone: Backbone, reader: Reader) -> Tensor:
+    """Of given completions of two questions."""
+    prompts = reader.encoder.encode([TASK.encode(pair) for pair in mixed(2)])
+    return score(backbone, prompts, completions(backbone, [4, 2, 3, 5])).log_probs_NT
+
+
+def reference_log_probs(models: Models) -> Tensor:
+    """The same, by the reference."""
+    with models.reference.active() as backbone:
+        return log_probs(backbone, models.reader)
+
+
+def train(models: Models, seed: int = 0) -> None:
+    """Stands for training: every trainable weight becomes another."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in models.policy.parameters():
+            if parameter.requires_grad:
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
