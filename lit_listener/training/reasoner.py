@@ -31,7 +31,8 @@ from lit_listener.vlm.encoding import label_token_ids
 from lit_listener.vlm.listeners import Heard, Hearing, Listener, ReferenceListener
 from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
 from lit_listener.vlm.packing import pack
-from lit_listener.vlm.rollout import Sampling, rollout
+from lit_listener.vlm.rollout import GroupedRollout, RolloutEngine, Sampling
+from lit_listener.vlm.rollout.engine import Draw
 from lit_listener.vlm.sharding import Sharding, gathered_weights, is_sharded, shard
 from lit_listener.vlm.streams import ItemKey
 
@@ -49,6 +50,7 @@ class Reasoner(lightning.LightningModule):
         schedule: learning rate over optimizer steps.
         gradient_clip_norm: gradients are scaled down to this norm; above 0, or inf for no clipping.
         sharding: how weights are computed with that ModelParallelStrategy spreads over several GPUs.
+        engine: what draws completions; by default GroupedRollout, in this process.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # one option each keeps a config flat
@@ -62,6 +64,7 @@ class Reasoner(lightning.LightningModule):
         schedule: Schedule = Schedule(),  # noqa: B008  # frozen
         gradient_clip_norm: float = 1.0,
         sharding: Sharding = Sharding(),  # noqa: B008  # frozen
+        engine: RolloutEngine | None = None,
     ) -> None:
         super().__init__()
         if not gradient_clip_norm > 0:
@@ -75,6 +78,7 @@ class Reasoner(lightning.LightningModule):
         self.schedule = schedule
         self.gradient_clip_norm = gradient_clip_norm
         self.sharding = sharding
+        self.engine = engine or GroupedRollout()
         self.strict_loading = False  # checkpoints hold trainable weights only
         self.register_state_dict_post_hook(_keep_trainable)  # type: ignore[no-untyped-call]
         self.stop_requested = False
@@ -190,17 +194,15 @@ class Reasoner(lightning.LightningModule):
         """Sample a group of completions for each question."""
         self.policy.eval()
         gathers_each_time = is_sharded(self.policy) and not self.sharding.gather_for_rollout
+        draw = Draw(
+            group_size=group_size,
+            sampling=self.sampling,
+            keys=asked.keys,
+            label_ids=self.label_ids,
+            anywhere=ranks.any_rank if gathers_each_time else None,
+        )
         with gathered_weights(self.policy) if self.sharding.gather_for_rollout else contextlib.nullcontext():
-            return rollout(
-                self.policy,
-                asked.prompts,
-                asked.features_MD,
-                group_size=group_size,
-                sampling=self.sampling,
-                keys=asked.keys,
-                label_ids=self.label_ids,
-                anywhere=ranks.any_rank if gathers_each_time else None,
-            )
+            return self.engine.draw(self.policy, asked.prompts, asked.features_MD, draw)
 
     def read(self, completions: Completions) -> list[Transcript]:
         """Parse every completion."""

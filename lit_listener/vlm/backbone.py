@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
 
 from lit_listener.objective import completion_log_probs, label_logits
+from lit_listener.vlm.attention import Pattern, use_patterns
 from lit_listener.vlm.completions import padded_tokens
 from lit_listener.vlm.encoding import PromptBatch, Vocabulary
+from lit_listener.vlm.group_cache import GroupCache
+from lit_listener.vlm.packed_attention import AttentionName, packed_pattern
 from lit_listener.vlm.packing import PackedBatch
 
 LabelIds = tuple[tuple[int, ...], ...]
@@ -67,16 +69,20 @@ class Backbone(nn.Module):
     Args:
         model: a ``*ForConditionalGeneration`` of a supported family.
         vocabulary: its vocabulary facts.
+        attention: how packed rows are attended to (see ``packed_attention``).
 
     Raises:
-        ValueError: the family is not supported (its image features enter the language model in another way).
+        ValueError: the family is not supported (its image features enter the language model in another way), or its
+            layers do not attend to all that came before.
     """
 
-    def __init__(self, model: Any, vocabulary: Vocabulary) -> None:
+    def __init__(self, model: Any, vocabulary: Vocabulary, attention: AttentionName = "sdpa") -> None:
         super().__init__()
         check_family(type(model).__name__, model.config.model_type)
         self.model = model
         self.vocabulary = vocabulary
+        self.attention: AttentionName = attention
+        use_patterns(self.language_model)
 
     @property
     def device(self) -> torch.device:
@@ -112,36 +118,19 @@ class Backbone(nn.Module):
         levels = [encoded.pooler_output, *(getattr(encoded, "deepstack_features", None) or ())]
         return torch.cat([torch.cat(tuple(images), 0) for images in levels], 1)
 
-    def prefill(self, prompts: PromptBatch, features_MD: Tensor) -> tuple[Tensor, DynamicCache]:
-        """Read P prompts once.
+    def prefill(self, prompts: PromptBatch, features_MD: Tensor, cache: GroupCache) -> Tensor:
+        """Read P prompts once, into an empty cache. Returns logits ``[P, V]`` after each prompt's last token."""
+        hidden_PSD = self._hidden(
+            self._embed(prompts.input_ids_PS, features_MD), prompts.position_ids_3PS, cache.prompts()
+        )
+        last_P = prompts.lengths_P - 1
+        return self.model.lm_head(hidden_PSD[torch.arange(len(last_P), device=last_P.device), last_P])  # type: ignore[no-any-return]
 
-        Returns:
-            logits ``[P, V]`` after each prompt's last token, and the cache of keys and values of S tokens.
-        """
-        cache = DynamicCache(config=self.model.model.language_model.config)
-        hidden_PSD = self.language_model(
-            **self._embed(prompts.input_ids_PS, features_MD),
-            attention_mask=prompts.mask_PS.long(),
-            position_ids=prompts.position_ids_3PS,
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
-        if cache.get_seq_length() != prompts.input_ids_PS.shape[1]:
-            raise RuntimeError(
-                f"the cache holds {cache.get_seq_length()} of {prompts.input_ids_PS.shape[1]} prompt tokens after "
-                "prefill: gradient checkpointing is on in training mode; roll out in eval mode"
-            )
-        return self.model.lm_head(hidden_PSD[:, -1]), cache
-
-    def decode(self, ids_N: Tensor, positions_N: Tensor, mask_NK: Tensor, cache: DynamicCache) -> Tensor:
-        """One more token for each of N rows; the cache grows by one. Returns logits ``[N, V]``."""
-        hidden_N1D = self.language_model(
-            inputs_embeds=self.model.get_input_embeddings()(ids_N[:, None]),
-            attention_mask=self._attention(mask_NK[:, None, None, :]),
-            position_ids=positions_N[None, :, None].expand(3, -1, 1),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
+    def decode(self, ids_N: Tensor, positions_N: Tensor, cache: GroupCache) -> Tensor:
+        """One more token for each of N rows, which the cache takes in. Returns logits ``[N, V]``."""
+        embedded = {"inputs_embeds": self.model.get_input_embeddings()(ids_N[:, None])}
+        hidden_N1D = self._hidden(embedded, positions_N[None, :, None].expand(3, -1, 1), cache.step())
+        cache.written_1 += 1
         return self.model.lm_head(hidden_N1D[:, -1])  # type: ignore[no-any-return]
 
     def score(
@@ -162,12 +151,11 @@ class Backbone(nn.Module):
             answer_place_N: each completion's answer token (any valid index where it has none); None reads no labels.
             label_ids: token ids of each label's spellings.
         """
-        hidden_PKD = self.language_model(
-            **self._embed(packed.input_ids_PK, features_MD),
-            attention_mask=self._attention(packed.attention_P1KK),
-            position_ids=packed.position_ids_3PK,
-            use_cache=False,
-        ).last_hidden_state
+        hidden_PKD = self._hidden(
+            self._embed(packed.input_ids_PK, features_MD),
+            packed.position_ids_3PK,
+            packed_pattern(self.attention, packed, self._heads_per_key),
+        )
         rows_N = torch.arange(len(packed.source_NT), device=hidden_PKD.device) // (
             len(packed.source_NT) // len(hidden_PKD)
         )
@@ -188,13 +176,22 @@ class Backbone(nn.Module):
         hidden_ND = hidden_NTD[torch.arange(len(hidden_NTD), device=hidden_NTD.device), answer_place_N]
         return Scores(log_probs, entropy, *label_logits(hidden_ND, weight_VD, label_ids))
 
-    def _attention(self, seen_N1QK: Tensor) -> Tensor:
-        """A boolean mask in the form that the model's attention takes: eager adds it to the attention scores."""
-        if self.model.model.language_model.config._attn_implementation != "eager":
-            return seen_N1QK
-        dtype = self.model.get_input_embeddings().weight.dtype  # the hidden states', also beside 4-bit weights
-        scores_N1QK = torch.zeros_like(seen_N1QK, dtype=dtype)
-        return scores_N1QK.masked_fill(~seen_N1QK, torch.finfo(dtype).min)
+    def _hidden(self, inputs: dict[str, Any], positions_3BQ: Tensor, pattern: Pattern) -> Tensor:
+        """The last hidden states ``[B, Q, D]`` of tokens that see each other as the pattern says."""
+        embedded = inputs["inputs_embeds"]
+        unread = torch.ones(len(embedded), 1, 1, 1, dtype=torch.bool, device=embedded.device)
+        return self.language_model(  # type: ignore[no-any-return]
+            **inputs,
+            attention_mask=unread,  # in place of one that the model would make
+            position_ids=positions_3BQ,
+            use_cache=False,
+            pattern=pattern,
+        ).last_hidden_state
+
+    @property
+    def _heads_per_key(self) -> int:
+        config = self.model.model.language_model.config
+        return config.num_attention_heads // config.num_key_value_heads  # type: ignore[no-any-return]
 
     def _embed(self, ids_PK: Tensor, features_MD: Tensor) -> dict[str, Any]:
         """What the language model reads: token embeddings with image features in the image slots.

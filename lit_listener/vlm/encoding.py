@@ -31,7 +31,7 @@ class TensorRecord:
 
 @dataclass(frozen=True)
 class PromptBatch(TensorRecord):
-    """P prompts, padded on the left to S tokens, and their images' patches."""
+    """P prompts, padded on the right to S tokens, and their images' patches."""
 
     input_ids_PS: Tensor
     mask_PS: Tensor
@@ -171,8 +171,8 @@ class Encoder:
     def _pad(self, rows: list[list[int]], pixel_values_RC: Tensor, grid_I3: Tensor, images_P: Tensor) -> PromptBatch:
         longest = max(map(len, rows))
         pad_id = _pad_id(self.tokenizer)
-        ids_PS = torch.tensor([[pad_id] * (longest - len(row)) + row for row in rows])
-        mask_PS = torch.tensor([[False] * (longest - len(row)) + [True] * len(row) for row in rows])
+        ids_PS = torch.tensor([row + [pad_id] * (longest - len(row)) for row in rows])
+        mask_PS = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in rows])
         image_types_PS = ((ids_PS == self._image_id) & mask_PS).int()
         positions_3PS, _ = self._rope_index(
             input_ids=ids_PS,

@@ -176,7 +176,7 @@ def load_backbone(name: str, spec: PolicySpec, *, empty: bool = False) -> tuple[
     folder = resolve(name)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=spec.trust_remote_code)
     check_family(name, config.model_type)
-    options = {"dtype": getattr(torch, spec.dtype), "attn_implementation": spec.attention}
+    options = {"dtype": getattr(torch, spec.dtype), "attn_implementation": "sdpa"}
     if getattr(config, "quantization_config", None) is not None:
         raise ValueError(
             f"{name}: its weights are quantised already; expected 16- or 32-bit weights: name the model that they were "
@@ -209,7 +209,7 @@ def load_backbone(name: str, spec: PolicySpec, *, empty: bool = False) -> tuple[
                 f"policy.max_pixels: {spec.max_pixels} is below the least that {name} scales images up to, {smallest}"
             )
         image_processor.size["longest_edge"] = spec.max_pixels
-    backbone = Backbone(model, vocabulary_of(tokenizer, config, model.generation_config)).eval()
+    backbone = Backbone(model, vocabulary_of(tokenizer, config, model.generation_config), spec.attention).eval()
     encoder = Encoder(tokenizer, image_processor, model.model.get_rope_index, config)
     return backbone, Reader(encoder, TokenBytes(tokenizer), tokenizer, image_processor)
 

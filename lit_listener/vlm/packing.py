@@ -1,9 +1,10 @@
 """Packed rows: a prompt once, then all completions of its group, in one sequence.
 
-``[prompt, c1, c2, ..., cG]`` with a block mask (a completion sees the prompt and itself, never its siblings) and mrope
-positions that start anew after the prompt for every completion. Log-probabilities and gradients equal those of one row
-a completion, and the prompt with its images is read once instead of G times. Unlike a cached prefix, which calls each
-layer twice before the backward pass, a packed row is one plain forward: it works under FSDP2 and checkpointing.
+``[prompt, c1, c2, ..., cG]``, where a completion sees the prompt and itself, never its siblings (``packed_attention``),
+with mrope positions that start anew after the prompt for every completion. Log-probabilities and gradients equal those
+of one row a completion, and the prompt with its images is read once instead of G times. Unlike a cached prefix, which
+calls each layer twice before the backward pass, a packed row is one plain forward: it works under FSDP2 and
+checkpointing.
 """
 
 from dataclasses import dataclass
@@ -21,8 +22,13 @@ class PackedBatch(TensorRecord):
 
     input_ids_PK: Tensor
     position_ids_3PK: Tensor
-    attention_P1KK: Tensor
-    """True where a query (row) may see a key (column)."""
+    segments_PK: Tensor
+    """0 in the prompt, 1 … G in the completions, -1 in padding: a token sees what comes before it in the prompt and in
+    its own segment."""
+    order_PK: Tensor
+    """Where each packed token stands in ``[prompt, padded to S | c1, padded to T | ... | cG, padded to T]``."""
+    prompt_mask_PS: Tensor
+    """True at real tokens of the padded prompts."""
     source_NT: Tensor
     """Place in the packed row whose hidden state predicts this completion token (the logit at t predicts t + 1)."""
     targets_NT: Tensor
@@ -56,11 +62,6 @@ def pack(prompts: PromptBatch, completions: Completions) -> PackedBatch:
     packed_ids = ids.gather(1, order)
     packed_positions = positions.gather(2, order.expand(3, -1, -1))
 
-    place_PK = torch.arange(kept, device=device)
-    same = segments_PK[:, :, None] == segments_PK[:, None, :]
-    to_prompt = (segments_PK == 0)[:, None, :]
-    attention = (same | to_prompt) & (place_PK[:, None] >= place_PK[None, :])
-
     # a completion token's own place, minus one; its first token is predicted from the prompt's last
     places = valid.long().cumsum(1) - 1
     own_PGT = places[:, prompts.input_ids_PS.shape[1] :].view(groups, group_size, tokens)
@@ -69,7 +70,9 @@ def pack(prompts: PromptBatch, completions: Completions) -> PackedBatch:
     return PackedBatch(
         input_ids_PK=packed_ids,
         position_ids_3PK=packed_positions,
-        attention_P1KK=attention[:, None],
+        segments_PK=segments_PK,
+        order_PK=order,
+        prompt_mask_PS=prompts.mask_PS,
         source_NT=source.reshape(-1, tokens),
         targets_NT=completions.ids_NT,
         mask_NT=completions.mask_NT,

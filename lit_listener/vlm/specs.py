@@ -50,7 +50,8 @@ class PolicySpec:
             output matrix beside 4-bit weights.
         quantization: nf4 reads the language model's linear layers into 4 bits (NF4, double quantisation), computed in
             dtype; needs lora to train. The vision tower and the output matrix stay as they are.
-        attention: attention implementation of transformers; packed rows need sdpa or eager.
+        attention: how packed rows are attended to: sdpa (PyTorch's fused attention, everywhere) or flex (FlexAttention
+            with block masks, compiled on CUDA); both give the same.
         max_pixels: images of more pixels (width x height) are scaled down to so many before they are encoded; null
             keeps the model's own bound. An image takes a token for every 28 x 28 pixels (Qwen3-VL: 32 x 32).
         gradient_checkpointing: recompute layers in the backward pass: less memory, more time.
@@ -64,7 +65,7 @@ class PolicySpec:
     train_vision: bool = False
     dtype: DTypeName = "float32"
     quantization: QuantizationName | None = None
-    attention: Literal["sdpa", "eager"] = "sdpa"
+    attention: Literal["sdpa", "flex"] = "sdpa"
     max_pixels: int | None = None
     gradient_checkpointing: bool = False
     init_seed: int = 0

@@ -14,13 +14,21 @@ from torch import Tensor
 ItemKey = tuple[int | str, ...]
 
 
-def uniforms(seed: int, keys: Sequence[ItemKey], group_size: int, length: int) -> Tensor:
+def uniforms(seed: int, keys: Sequence[ItemKey], group_size: int, length: int, *, first: int = 0) -> Tensor:
     """Uniform numbers in [0, 1) for P items of ``group_size`` rollouts each.
 
+    Args:
+        seed: seed of all streams.
+        keys: the items' keys.
+        group_size: G, rollouts an item.
+        length: numbers a rollout.
+        first: index of the first of the G rollouts.
+
     Returns:
-        float64 ``[P * group_size, length]``; row n is rollout ``n % group_size`` of item ``n // group_size``.
+        float64 ``[P * group_size, length]``; row n is rollout ``first + n % group_size`` of item ``n // group_size``.
     """
-    rows = [_stream(seed, key, rollout).random(length) for key in keys for rollout in range(group_size)]
+    rollouts = range(first, first + group_size)
+    rows = [_stream(seed, key, rollout).random(length) for key in keys for rollout in rollouts]
     return torch.from_numpy(np.stack(rows))
 
 

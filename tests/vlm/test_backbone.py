@@ -11,6 +11,7 @@ from lit_listener.data.records import ShownPair
 from lit_listener.vlm.backbone import Backbone
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import PromptBatch, Reader
+from lit_listener.vlm.group_cache import GroupCache
 from lit_listener.vlm.loading import load, load_backbone
 from lit_listener.vlm.packing import pack
 from lit_listener.vlm.specs import PolicySpec
@@ -62,7 +63,7 @@ def test_packed_log_probs_equal_the_plain_path(tiny, data, group, temperature):
     assert_equals_plain(backbone, reader, pairs, completions(backbone, lengths), temperature)
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", "flex"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_and_attention_equals_the_plain_path(folders, family, attention):
     backbone, reader = load_backbone(folders[family], PolicySpec(folders[family], attention=attention))
@@ -121,7 +122,7 @@ def test_the_logit_before_a_token_predicts_it(backbone, reader):
     other = Completions.from_ids(changed.tolist(), backbone.vocabulary.pad_id)
     with torch.no_grad():
         before, after = (score(backbone, prompts, given).log_probs_NT for given in (sampled, other))
-        first = backbone.prefill(prompts, backbone.image_features(prompts))[0]
+        first = backbone.prefill(prompts, backbone.image_features(prompts), GroupCache(prompts.mask_PS, 1, 1))
     moved = (before - after).abs() > 1e-5
     # tokens before the changed one, and its siblings, know nothing of it; it and what follows do
     assert moved.tolist() == [[False, False, True, True, True], [False] * 5]
@@ -153,13 +154,12 @@ def test_prefill_and_decode_equal_the_plain_path(folders, family):
     sampled = completions(backbone, [4, 4, 4])
     prompts = encode(reader, pairs)
     with torch.no_grad():
-        logits, cache = backbone.prefill(prompts, backbone.image_features(prompts))
-        assert cache.get_seq_length() == prompts.input_ids_PS.shape[1]
-        stepped, mask_NK, positions = [logits], prompts.mask_PS, prompts.next_position_P
+        cache = GroupCache(prompts.mask_PS, 1, 3)
+        stepped = [backbone.prefill(prompts, backbone.image_features(prompts), cache)]
         for step in range(3):
-            mask_NK = torch.cat([mask_NK, torch.ones(3, 1, dtype=torch.bool)], 1)
-            stepped.append(backbone.decode(sampled.ids_NT[:, step], positions + step, mask_NK, cache))
-        assert cache.get_seq_length() == prompts.input_ids_PS.shape[1] + 3
+            cache.look_at(step + 1, exactly=True)
+            stepped.append(backbone.decode(sampled.ids_NT[:, step], prompts.next_position_P + step, cache))
+        assert int(cache.written_1) == 3
         for n, row in enumerate(real_rows(sampled)):
             plain = plain_logits(backbone, reader, pairs[n], row)
             torch.testing.assert_close(torch.stack(stepped, 1)[n], plain, atol=1e-5, rtol=0)
@@ -208,22 +208,29 @@ def test_checkpointing_recomputes_every_layer_and_changes_nothing(tiny_folder, c
     assert calls == [calls_a_layer] * 2
 
 
-def test_prefill_refuses_checkpointing_in_training_mode(tiny_folder):
+@torch.no_grad()
+def test_the_cache_is_filled_whatever_the_mode(tiny_folder):
+    # transformers' own cache stays empty under gradient checkpointing in training mode, and every token then costs all
     models = load(PolicySpec(str(tiny_folder), gradient_checkpointing=True))
-    prompts = encode(models.reader, mixed(1))
+    prompts, ids = encode(models.reader, mixed(2)), torch.tensor([4, 7])
     features = models.policy.image_features(prompts)
-    models.policy.train()
-    with pytest.raises(RuntimeError, match=r"the cache holds 0 of \d+ prompt tokens .* roll out in eval mode"):
-        models.policy.prefill(prompts, features)
-    _, cache = models.policy.eval().prefill(prompts, features)
-    assert cache.get_seq_length() == prompts.input_ids_PS.shape[1]
+    stepped = []
+    for training in (False, True):
+        models.policy.train(training)
+        cache = GroupCache(prompts.mask_PS, 1, 1)
+        models.policy.prefill(prompts, features, cache)
+        calls = layer_calls(models.policy)
+        cache.look_at(1, exactly=True)
+        stepped.append(models.policy.decode(ids, prompts.next_position_P, cache))
+        assert calls == [1, 1]
+    assert torch.equal(*stepped)
 
 
 def test_features_of_other_prompts_are_refused(backbone, reader):
     prompts = encode(reader, mixed(2))
     features = backbone.image_features(prompts.select(slice(0, 1)))
     with pytest.raises(ValueError, match=r"\d+ image slots for \d+ image features"):
-        backbone.prefill(prompts, features)
+        backbone.prefill(prompts, features, GroupCache(prompts.mask_PS, 1, 1))
 
 
 def test_an_unsupported_family_is_refused(backbone):

@@ -30,7 +30,7 @@ def test_equals_plain_inputs_and_positions(backbone, reader, sizes):
         plain = plain_inputs(reader, pair, [])
         mask = prompts.mask_PS[n]
         assert torch.equal(prompts.input_ids_PS[n, mask], plain["input_ids"][0])
-        assert not mask[: -int(mask.sum())].any()  # padding is on the left
+        assert mask[: int(mask.sum())].all()  # padding is on the right
         positions, _ = backbone.model.model.get_rope_index(
             **{key: value for key, value in plain.items() if key != "pixel_values"}
         )

@@ -99,13 +99,12 @@ def test_the_vision_tower_is_shared_if_frozen_and_equal(
     assert {parameter.requires_grad for parameter in models.policy.vision_tower.parameters()} == {train_vision}
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_nothing_drops_out(tiny_folder, tmp_path, attention):
+def test_nothing_drops_out(tiny_folder, tmp_path):
     folder = shutil.copytree(tiny_folder, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["attention_dropout"] = 0.5
     (folder / "config.json").write_text(json.dumps(config))
-    models = load(PolicySpec(str(folder), attention=attention))
+    models = load(PolicySpec(str(folder)))
     evaluated = log_probs(models.policy, models.reader)
     models.policy.train()
     assert torch.equal(log_probs(models.policy, models.reader), evaluated)

@@ -11,7 +11,7 @@ from torch import nn
 
 from lit_listener.vlm.loading import LoraSpec, PolicySpec, _in_four_bits, load, load_backbone
 from lit_listener.vlm.packing import pack
-from lit_listener.vlm.rollout import Sampling, rollout
+from lit_listener.vlm.rollout import Sampling
 from tests.vlm.tiny import (
     FAMILIES,
     FOUR_BIT_WIDTHS,
@@ -19,6 +19,7 @@ from tests.vlm.tiny import (
     log_probs,
     mixed,
     reference_log_probs,
+    rollout,
     train,
     write_tiny,
 )
@@ -69,7 +70,7 @@ def test_the_language_models_linear_layers_are_in_four_bits(folders, family, dty
     assert str(backbone.device) == "cpu"
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", "flex"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_four_bits_compute_what_their_weights_say(folders, family, attention):
     models = load(spec(folders[family], attention=attention))

@@ -8,11 +8,22 @@ import json
 import pytest
 import torch
 
+from lit_listener.vlm.group_cache import GroupCache
 from lit_listener.vlm.loading import load, load_backbone
 from lit_listener.vlm.packing import pack
-from lit_listener.vlm.rollout import Sampling, rollout
+from lit_listener.vlm.rollout import Sampling
 from lit_listener.vlm.specs import PolicySpec
-from tests.vlm.tiny import TASK, completions, mixed, plain_inputs, plain_log_probs, real_rows, score, write_tiny
+from tests.vlm.tiny import (
+    TASK,
+    completions,
+    mixed,
+    plain_inputs,
+    plain_log_probs,
+    real_rows,
+    rollout,
+    score,
+    write_tiny,
+)
 
 WIDTH, LEVELS = 32, 3
 
@@ -57,7 +68,9 @@ def test_every_layers_features_count_in_scoring_and_prefill(qwen3, lost):
     without[:, WIDTH * lost : WIDTH * (lost + 1)] = 0
     packed = pack(prompts, sampled)
     whole, less = (backbone.score(packed, given).log_probs_NT for given in (features, without))
-    first, other = (backbone.prefill(prompts, given)[0] for given in (features, without))
+    first, other = (
+        backbone.prefill(prompts, given, GroupCache(prompts.mask_PS, 1, 1)) for given in (features, without)
+    )
     for n, row in enumerate(real_rows(sampled)):
         plain = plain_log_probs(backbone, reader, pairs[n // 2], row)
         torch.testing.assert_close(whole[n, : len(row)], plain, atol=1e-5, rtol=0)
@@ -71,7 +84,7 @@ def test_features_without_the_further_layers_are_refused(qwen3):
     prompts = encode(reader, mixed(1))
     features = backbone.image_features(prompts)[:, :WIDTH]
     with pytest.raises(ValueError, match="image features must be 96 wide, all layers' side by side, got 32"):
-        backbone.prefill(prompts, features)
+        backbone.prefill(prompts, features, GroupCache(prompts.mask_PS, 1, 1))
 
 
 def test_positions_are_the_models_own(qwen3):

@@ -12,10 +12,10 @@ from torch.distributed.tensor import DTensor
 
 from lit_listener.vlm import ranks
 from lit_listener.vlm.loading import load_backbone
-from lit_listener.vlm.rollout import Sampling, rollout
+from lit_listener.vlm.rollout import Sampling
 from lit_listener.vlm.sharding import Sharding, gathered_weights, is_sharded, shard
 from lit_listener.vlm.specs import PolicySpec
-from tests.vlm.tiny import TASK, completions, mixed, score, write_tiny
+from tests.vlm.tiny import TASK, completions, mixed, rollout, score, write_tiny
 
 
 @pytest.fixture(scope="module")

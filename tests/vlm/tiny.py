@@ -26,6 +26,9 @@ from lit_listener.vlm.encoding import PromptBatch, Reader
 from lit_listener.vlm.listeners import Hearing
 from lit_listener.vlm.loading import Models
 from lit_listener.vlm.packing import pack
+from lit_listener.vlm.rollout import GroupedRollout, RolloutEngine, Sampling
+from lit_listener.vlm.rollout.engine import Draw
+from lit_listener.vlm.streams import ItemKey
 
 TASK = PairwisePreference(
     template="{prompt}\n{image_0}{image_1}\nWhich?",
@@ -218,6 +221,22 @@ def plain_log_probs(
     banned[[reader.tokenizer.convert_tokens_to_ids(token) for token in SUPPRESSED]] = True
     banned[len(reader.tokenizer) :] = True
     return scaled.masked_fill(banned, float("-inf")).log_softmax(-1)[range(len(completion)), list(completion)]
+
+
+def rollout(
+    backbone: Backbone,
+    prompts: PromptBatch,
+    features_MD: Tensor,
+    *,
+    group_size: int,
+    sampling: Sampling,
+    keys: Sequence[ItemKey],
+    engine: RolloutEngine | None = None,
+    **options: Any,
+) -> Completions:
+    """Completions by the in-process engine, or another."""
+    draw = Draw(group_size, sampling, keys, **options)
+    return (engine or GroupedRollout()).draw(backbone, prompts, features_MD, draw)
 
 
 def real_rows(given: Completions) -> list[list[int]]:
