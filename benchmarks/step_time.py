@@ -225,6 +225,11 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         options.shapes = [named(name) for name in options.shape] if options.shape else fitting()
     except ValueError as error:
         parser.error(str(error))
+    for shape in options.shapes:
+        if not set(shape.towers) & set(options.vision):
+            parser.error(f"--vision: {shape.name} is timed with its tower {' or '.join(shape.towers)} only; name that")
+    if options.sweep and len(options.shape or ()) > 1:
+        parser.error(f"--sweep: takes one --shape, got {len(options.shape)}; sweep them one by one")
     return options
 
 
@@ -242,7 +247,9 @@ def main(words: Sequence[str] | None = None) -> int:
         if options.sweep:
             from benchmarks.sweep import measure_sweep, told_sweep  # noqa: PLC0415  # which imports this module
 
-            measure_sweep(options.shapes[0], options.vision[0], options.pairs, seen)
+            shape = options.shapes[0]
+            tower = next(tower for tower in shape.towers if tower in options.vision)
+            measure_sweep(shape, tower, options.pairs, seen)
             print(told_sweep(records))
             if options.plot is not None:
                 from benchmarks.figures import draw  # noqa: PLC0415  # matplotlib is needed for nothing else

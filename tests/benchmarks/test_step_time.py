@@ -201,6 +201,13 @@ def test_shapes_that_cannot_be_run_are_refused(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["--shape", "tiny", "--plot", "curves.png"])
     assert "--plot: draws a sweep's curves; add --sweep" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--shape", "tiny", "tiny-lora", "--sweep"])
+    assert "--sweep: takes one --shape, got 2" in capsys.readouterr().err
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(SystemExit):
+        main(["--shape", "h200-7b-qlora", "--vision", "trained"])
+    assert "--vision: h200-7b-qlora is timed with its tower frozen only" in capsys.readouterr().err
 
 
 def test_job_survives_its_way_to_a_worker():
