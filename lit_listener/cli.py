@@ -40,7 +40,7 @@ from lit_listener.training.watch.post_mortem import PostMortem
 _OURS_INSTEAD = {
     "gradient_clip_val": "model.gradient_clip_norm",
     "gradient_clip_algorithm": "model.gradient_clip_norm",
-    "accumulate_grad_batches": "model.updates.micro_batch_prompts (GRPO) or data.batch_size",
+    "accumulate_grad_batches": "model.memory.max_tokens_per_pass (GRPO) or data.batch_size",
 }
 
 

@@ -154,7 +154,7 @@ def test_every_option_of_a_model_is_explained(capsys, name):
     options = described(capsys.readouterr().out)
     expected = {"policy.base", "policy.lora", "sampling.temperature", "reference", "schedule.warmup_steps"}
     if name == "ListenerGRPO":
-        expected |= {"group_size", "reward.listener", "objective.kl_weight", "updates.micro_batch_prompts", "listener"}
+        expected |= {"group_size", "reward.listener", "objective.kl_weight", "memory.max_tokens_per_pass", "listener"}
     assert {f"--model.{option}" for option in expected} <= set(options)
     for option, said in options.items():
         words = re.sub(r"\((?:required, )?type: .*", "", said).strip()
@@ -217,7 +217,7 @@ def test_a_value_of_a_wrong_type(refuse, path):
         ("--trainer.gradient_clip_val", "1.0", "use --model.gradient_clip_norm instead"),
         ("--trainer.gradient_clip_val", "0.5", "use --model.gradient_clip_norm instead"),
         ("--trainer.gradient_clip_algorithm", "value", "use --model.gradient_clip_norm instead"),
-        ("--trainer.accumulate_grad_batches", "2", r"use --model.updates.micro_batch_prompts \(GRPO\) or data"),
+        ("--trainer.accumulate_grad_batches", "2", r"use --model.memory.max_tokens_per_pass \(GRPO\) or data"),
         ("--trainer.precision", "16-mixed", "use bf16-mixed"),
         ("--trainer.enable_checkpointing", "false", "a run keeps its last checkpoint"),
         ("--trainer.val_check_interval", "50", r"`val_check_interval` \(50\) must be less than or equal to the number"),

@@ -1,12 +1,17 @@
-"""The record of questions on their way through a step: pairs, prompts and image features, cut together."""
+"""The record of questions on their way through a step, and a packed pass over some of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from lit_listener.data.records import ShownPair
+from lit_listener.vlm.backbone import Backbone, Scores
+from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import PromptBatch
+from lit_listener.vlm.packing import pack
+from lit_listener.vlm.passes import Pass
 from lit_listener.vlm.streams import ItemKey
 
 
@@ -18,23 +23,42 @@ class Asked:
     keys: list[ItemKey]
     prompts: PromptBatch
     features_MD: Tensor
-    feature_rows_I: Tensor
-    """Feature rows of each image."""
 
     def select(self, prompts: slice) -> "Asked":
         """Some of the prompts with their features."""
-        images = self.prompts.images_of(prompts)
-        rows = slice(int(self.feature_rows_I[: images.start].sum()), int(self.feature_rows_I[: images.stop].sum()))
         return Asked(
             shown=self.shown[prompts],
             keys=self.keys[prompts],
             prompts=self.prompts.select(prompts),
-            features_MD=self.features_MD[rows],
-            feature_rows_I=self.feature_rows_I[images],
+            features_MD=self.prompts.features_of(prompts, self.features_MD),
         )
 
 
-def slices(whole: slice, size: int | None) -> Iterator[slice]:
-    """A slice cut into slices of ``size``, the last one shorter where it does not divide; None does not cut."""
-    size = size or whole.stop - whole.start
-    return (slice(at, min(at + size, whole.stop)) for at in range(whole.start, whole.stop, size))
+def packed_scores(
+    backbone: Backbone,
+    asked: Asked,
+    completions: Completions,
+    each: Pass,
+    temperature: float,
+    *,
+    encode_images: bool = False,
+    **reads: Any,
+) -> Scores:
+    """One packed pass of policy or reference over the completions of a pass.
+
+    Args:
+        backbone: the model.
+        asked: P prompts and their image features.
+        completions: their N completions.
+        each: which of them.
+        temperature: what they were sampled with.
+        encode_images: encode the images in this pass, for the gradients of the vision tower.
+        reads: what else is read (``Backbone.score``).
+    """
+    asked = asked.select(each.prompts)
+    return backbone.score(
+        pack(asked.prompts, completions.select(each.rows)),
+        backbone.image_features(asked.prompts) if encode_images else asked.features_MD,
+        temperature=temperature,
+        **reads,
+    )

@@ -1,9 +1,12 @@
-"""The options of GRPO with a listener: reward weights, the objective, and how a rollout is used."""
+"""The options of GRPO with a listener: reward weights, the objective and how a rollout is used; and what it refuses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lit_listener.data.records import Demonstration, ShownPair
 from lit_listener.objective.advantages import AdvantageScale
 from lit_listener.objective.policy_loss import ImportanceLevel, LossNormalizer
+from lit_listener.vlm import ranks
 
 
 @dataclass(frozen=True)
@@ -59,21 +62,42 @@ class Updates:
     Args:
         epochs: times that the policy is updated on one rollout.
         minibatches: optimizer steps an epoch; a rollout's prompts are dealt out among them.
-        micro_batch_prompts: prompts (each with its whole group) a packed pass of policy or reference; None takes a
-            minibatch (the reference: a rollout) at once. Bounds memory and changes no result.
     """
 
     epochs: int = 1
     minibatches: int = 1
-    micro_batch_prompts: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "minibatches", "micro_batch_prompts"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"model.updates.{name}: expected at least 1, got {value}")
+        for name in ("epochs", "minibatches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.updates.{name}: expected at least 1, got {getattr(self, name)}")
 
     @property
     def on_policy(self) -> bool:
         """Whether the one update's policy is the one that sampled: then old log-probs are the new ones, detached."""
         return self.epochs == 1 and self.minibatches == 1
+
+
+def check_batch(batch: Sequence[ShownPair], updates: Updates) -> None:
+    """Refuse what GRPO cannot learn from, before any time is spent on it.
+
+    Raises:
+        ValueError: too few prompts for the optimizer steps, demonstrations, or a tie.
+    """
+    if len(batch) < updates.minibatches:
+        raise ValueError(
+            f"model.updates.minibatches: {updates.minibatches} optimizer steps an epoch need as many prompts, "
+            f"got a batch of {len(batch)} (on this process); lower it, or raise data.batch_size"
+        )
+    if ranks.world_size() > 1 and len(batch) % updates.minibatches:
+        raise ValueError(
+            f"model.updates.minibatches: {len(batch)} prompts a process cannot be dealt out evenly among "
+            f"{updates.minibatches} optimizer steps; choose data.batch_size accordingly"
+        )
+    for pair in batch:
+        if isinstance(pair, Demonstration):
+            raise ValueError(  # noqa: TRY004  # an option is wrong, not an argument's type
+                "data.traces: GRPO learns from its own thoughts, not from given ones; remove it"
+            )
+        if pair.label is None:
+            raise ValueError(f"pair {pair.pair.pair_id} is a tie: it has no right image; drop ties from data.train")

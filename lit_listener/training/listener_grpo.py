@@ -6,7 +6,8 @@ reward, compare within groups, update (Gambashidze et al. 2025, sections 3.3 and
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -14,18 +15,18 @@ import torch
 from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
 
-from lit_listener.data.records import Demonstration, ShownPair
+from lit_listener.data.records import ShownPair
 from lit_listener.objective import (
     PolicyLoss,
     group_advantages,
     listener_reward,
     loss_denominator,
-    policy_loss,
     shaped_reward,
 )
 from lit_listener.tasks import Transcript
-from lit_listener.training.asked import Asked, slices
-from lit_listener.training.grpo_options import Objective, RewardWeights, Updates
+from lit_listener.training.asked import Asked, packed_scores
+from lit_listener.training.grpo_options import Objective, RewardWeights, Updates, check_batch
+from lit_listener.training.grpo_update import pass_loss
 from lit_listener.training.reasoner import Reasoner
 from lit_listener.training.rollout_state import RolledOut, Unfinished
 from lit_listener.training.step_report import (
@@ -39,9 +40,10 @@ from lit_listener.training.step_report import (
 )
 from lit_listener.training.stopping import StopRequested
 from lit_listener.vlm import ranks
+from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Heard
-from lit_listener.vlm.packing import pack
+from lit_listener.vlm.passes import Done, Pass
 
 
 class ListenerGRPO(Reasoner):
@@ -51,7 +53,7 @@ class ListenerGRPO(Reasoner):
         group_size: G, completions a prompt; at least 2, since a reward is compared with its group's mean.
         reward: weights of the reward's terms.
         objective: options of advantages and loss.
-        updates: update epochs, minibatches and micro-batches.
+        updates: update epochs and minibatches.
         kwargs: options of the reasoner.
     """
 
@@ -86,7 +88,7 @@ class ListenerGRPO(Reasoner):
     def training_step(self, batch: Sequence[ShownPair], batch_idx: int) -> None:
         """One rollout of P prompts x G completions, and the updates on it."""
         times = StepTimes(perf_counter())
-        self._check(batch)
+        check_batch(batch, self.updates)
         asked = self.ask(batch, [(pair.epoch, pair.index) for pair in batch])
         step = self._taken_up(asked) if self.unfinished else Unfinished(self.collect(asked, times), UpdateTotals())
         self.update(asked, step)
@@ -103,9 +105,7 @@ class ListenerGRPO(Reasoner):
         trail.completions = completions = self.roll_out(asked, self.group_size)
         trail.transcripts = transcripts = self.read(completions)
         times.rollout = times.lap()
-        trail.reference = reference = self.reference_scores(
-            asked, completions, transcripts, self.updates.micro_batch_prompts
-        )
+        trail.reference = reference = self.reference_scores(asked, completions, transcripts)
         require_finite("the reference's log-probabilities", reference.log_probs_NT[completions.mask_NT])
         trail.heard = heard = self.hear(self.listener, asked, completions, transcripts, reference)
         require_finite("the listener's probabilities", heard.p_label_NL[heard.readable_N])
@@ -168,62 +168,64 @@ class ListenerGRPO(Reasoner):
         self.policy.eval()
 
     def _optimizer_step(self, asked: Asked, step: Unfinished, share: slice) -> None:
-        """One step on some of the prompts, micro-batch by micro-batch."""
+        """One step on some of the prompts, pass by pass."""
         optimizer: Any = self.optimizers()
         scheduler: Any = self.lr_schedulers()
-        rolled, totals = step.rolled, step.totals
-        optimizer.zero_grad()
         counted = loss_denominator(
-            rolled.completions.mask_NT[self._rows(share)], self.objective.normalizer, self.sampling.max_new_tokens
+            step.rolled.completions.mask_NT[self._rows(share)], self.objective.normalizer, self.sampling.max_new_tokens
         )
         denominator = ranks.summed(counted) / ranks.world_size()  # ranks' gradients are averaged, not summed
-        for micro in slices(share, self.updates.micro_batch_prompts):
-            result, entropy = self._loss(asked, rolled, micro, denominator)
-            require_finite("the loss", result.loss)
-            with self._gradients_summed_later() if micro.stop < share.stop else contextlib.nullcontext():
-                self.manual_backward(result.loss)
-            totals.add(result, entropy)
-        totals.add_step(self.clip_to_norm())
+
+        def gradients(passes: Sequence[Pass]) -> UpdateTotals:
+            optimizer.zero_grad()
+            totals = replace(step.totals)  # as it was, if this is begun again
+            for each in passes:
+                result, entropy = self._loss(asked, step.rolled, each, denominator)
+                require_finite("the loss", result.loss)
+                with contextlib.nullcontext() if each is passes[-1] else self._gradients_summed_later():
+                    self.manual_backward(result.loss)
+                totals.add(result, entropy)
+            return totals
+
+        step.totals = self._in_passes(gradients, asked, step.rolled.completions, share)
+        step.totals.add_step(self.clip_to_norm())
         optimizer.step()
         scheduler.step()
 
-    def _loss(self, asked: Asked, rolled: RolledOut, micro: slice, denominator: Tensor) -> tuple[PolicyLoss, Tensor]:
-        """Eq. 2 on some prompts' completions, and their mean entropy; other rows' padding is cut off."""
-        asked, rows = asked.select(micro), self._rows(micro)
-        completions, old_NT = rolled.completions.select(rows), rolled.old_NT
-        longest = completions.ids_NT.shape[1]
-        scores = self.policy.score(
-            pack(asked.prompts, completions),
-            asked.features_MD if self._vision_frozen else self.policy.image_features(asked.prompts),
-            temperature=self.sampling.temperature,
+    def _loss(self, asked: Asked, rolled: RolledOut, each: Pass, denominator: Tensor) -> tuple[PolicyLoss, Tensor]:
+        """Eq. 2 on the completions of a pass, and their mean entropy."""
+        scores = packed_scores(
+            self.policy,
+            asked,
+            rolled.completions,
+            each,
+            self.sampling.temperature,
+            encode_images=self.policy_spec.train_vision,
         )
-        result = policy_loss(
-            scores.log_probs_NT,
-            scores.log_probs_NT.detach() if old_NT is None else old_NT[rows, :longest],
-            rolled.reference_NT[rows, :longest],
-            rolled.advantages_N[rows],
-            completions.mask_NT,
-            clip_low=self.objective.clip_low,
-            clip_high=self.objective.clip_high,
-            kl_weight=self.objective.kl_weight,
-            normalizer=self.objective.normalizer,
-            importance=self.objective.importance,
-            denominator=denominator,
-        )
-        return result, scores.entropy_NT.detach()[completions.mask_NT].mean()
+        return pass_loss(scores, rolled, each, self.objective, denominator)
 
     @torch.no_grad()
     def _log_probs(self, asked: Asked, completions: Completions) -> Tensor:
         """The sampling policy's log-probs, in the same passes as the updates will make them."""
         self.policy.train()
-        old_NT = torch.zeros(completions.ids_NT.shape, device=self.device)
-        for step in _shares(len(asked.shown), self.updates.minibatches):
-            for micro in slices(step, self.updates.micro_batch_prompts):
-                part, answers = asked.select(micro), completions.select(self._rows(micro))
-                old_NT[self._rows(micro), : answers.ids_NT.shape[1]] = self.policy.score(
-                    pack(part.prompts, answers), part.features_MD, temperature=self.sampling.temperature
-                ).log_probs_NT
-        return old_NT
+
+        def score(passes: Sequence[Pass]) -> list[Scores]:
+            return [packed_scores(self.policy, asked, completions, each, self.sampling.temperature) for each in passes]
+
+        shares = _shares(len(asked.shown), self.updates.minibatches)
+        parts = [part for share in shares for part in self._in_passes(score, asked, completions, share)]
+        return Scores.joined(parts, completions.ids_NT.shape[1]).log_probs_NT
+
+    def _in_passes(
+        self, work: Callable[[Sequence[Pass]], Done], asked: Asked, completions: Completions, share: slice
+    ) -> Done:
+        """Do work on the completions of some prompts in passes that fit."""
+        rows = self._rows(share)
+        return self.budget(
+            lambda passes: work([each.moved(share.start, rows.start) for each in passes]),
+            asked.prompts.lengths_P[share].tolist(),
+            completions.lengths_N[rows].tolist(),
+        )
 
     def _taken_up(self, asked: Asked) -> Unfinished:
         """The rollout that a resumed run stopped in the middle of.
@@ -269,33 +271,9 @@ class ListenerGRPO(Reasoner):
         strategy = self.trainer.strategy
         return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else contextlib.nullcontext()
 
-    def _check(self, batch: Sequence[ShownPair]) -> None:
-        """Refuse what GRPO cannot learn from, before any time is spent on it."""
-        if len(batch) < self.updates.minibatches:
-            raise ValueError(
-                f"model.updates.minibatches: {self.updates.minibatches} optimizer steps an epoch need as many prompts, "
-                f"got a batch of {len(batch)} (on this process); lower it, or raise data.batch_size"
-            )
-        if ranks.world_size() > 1 and len(batch) % self.updates.minibatches:
-            raise ValueError(
-                f"model.updates.minibatches: {len(batch)} prompts a process cannot be dealt out evenly among "
-                f"{self.updates.minibatches} optimizer steps; choose data.batch_size accordingly"
-            )
-        for pair in batch:
-            if isinstance(pair, Demonstration):
-                raise ValueError(  # noqa: TRY004  # an option is wrong, not an argument's type
-                    "data.traces: GRPO learns from its own thoughts, not from given ones; remove it"
-                )
-            if pair.label is None:
-                raise ValueError(f"pair {pair.pair.pair_id} is a tie: it has no right image; drop ties from data.train")
-
     def _rows(self, prompts: slice) -> slice:
         """The completions of some prompts."""
         return slice(prompts.start * self.group_size, prompts.stop * self.group_size)
-
-    @property
-    def _vision_frozen(self) -> bool:
-        return not self.policy_spec.train_vision
 
 
 def _shares(count: int, parts: int) -> Iterator[slice]:

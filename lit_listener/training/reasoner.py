@@ -7,7 +7,7 @@ own soft score off the sampling itself, and the listener's off one pass of the r
 import contextlib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import lightning
@@ -20,17 +20,20 @@ from torch.distributed.tensor import DTensor
 from lit_listener.data.records import ShownPair
 from lit_listener.evaluation.metrics import JudgementMetrics, Prediction
 from lit_listener.tasks import PairwisePreference, Task, Transcript
-from lit_listener.training.asked import Asked, slices
+from lit_listener.training.asked import Asked, packed_scores
 from lit_listener.training.judged import prediction
+from lit_listener.training.memory_options import Memory
+from lit_listener.training.out_of_memory import TokenBudget
 from lit_listener.training.schedule import Schedule
 from lit_listener.training.strategies import data_parallel_mesh
 from lit_listener.vlm import ranks
 from lit_listener.vlm.backbone import Backbone, Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import label_token_ids
+from lit_listener.vlm.image_cache import ImageCache
 from lit_listener.vlm.listeners import Heard, Hearing, Listener, ReferenceListener
 from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
-from lit_listener.vlm.packing import pack
+from lit_listener.vlm.passes import Pass
 from lit_listener.vlm.rollout import GroupedRollout, RolloutEngine, Sampling
 from lit_listener.vlm.rollout.engine import Draw
 from lit_listener.vlm.sharding import Sharding, gathered_weights, is_sharded, shard
@@ -51,6 +54,7 @@ class Reasoner(lightning.LightningModule):
         gradient_clip_norm: gradients are scaled down to this norm; above 0, or inf for no clipping.
         sharding: how weights are computed with that ModelParallelStrategy spreads over several GPUs.
         engine: what draws completions; by default GroupedRollout, in this process.
+        memory: how a step is cut to the memory there is.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # one option each keeps a config flat
@@ -65,6 +69,7 @@ class Reasoner(lightning.LightningModule):
         gradient_clip_norm: float = 1.0,
         sharding: Sharding = Sharding(),  # noqa: B008  # frozen
         engine: RolloutEngine | None = None,
+        memory: Memory = Memory(),  # noqa: B008  # frozen
     ) -> None:
         super().__init__()
         if not gradient_clip_norm > 0:
@@ -79,6 +84,9 @@ class Reasoner(lightning.LightningModule):
         self.gradient_clip_norm = gradient_clip_norm
         self.sharding = sharding
         self.engine = engine or GroupedRollout()
+        self.memory = memory
+        self.budget = TokenBudget(memory.max_tokens_per_pass)
+        self.image_cache = ImageCache(memory.cached_features_mib, frozen=not policy.train_vision)
         self.strict_loading = False  # checkpoints hold trainable weights only
         self.register_state_dict_post_hook(_keep_trainable)  # type: ignore[no-untyped-call]
         self.stop_requested = False
@@ -184,11 +192,11 @@ class Reasoner(lightning.LightningModule):
     def ask(self, shown: Sequence[ShownPair], keys: list[ItemKey]) -> Asked:
         """Word the questions, encode them, and encode their images (once, where the vision tower is frozen)."""
         questions = [self.task.encode(pair) for pair in shown]
-        prompts = self.reader.encoder.encode(questions, room=self.sampling.max_new_tokens).to(self.device)
+        encoded = self.reader.encoder.encode(questions, room=self.sampling.max_new_tokens)
+        prompts = encoded.to(self.device)
         with torch.no_grad():
-            features_MD = self.policy.image_features(prompts)
-        rows_I = prompts.image_grid_I3.prod(-1) // self.reader.image_processor.merge_size**2
-        return Asked(shown, keys, prompts, features_MD, rows_I)
+            features_MD = self.image_cache.features(self.policy, prompts, encoded.pixel_values_RC)
+        return Asked(shown, keys, prompts, features_MD)
 
     def roll_out(self, asked: Asked, group_size: int) -> Completions:
         """Sample a group of completions for each question."""
@@ -211,33 +219,26 @@ class Reasoner(lightning.LightningModule):
             for ids, truncated in zip(completions.content_ids(), completions.truncated_N.tolist(), strict=True)
         ]
 
-    def reference_scores(
-        self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript], at_once: int | None = None
-    ) -> Scores:
-        """Packed passes of the reference: its log-probabilities, and its label scores at the answers' places.
-
-        Args:
-            asked: P prompts.
-            completions: their groups.
-            transcripts: what was read of them.
-            at_once: prompts a pass; None takes all.
-        """
+    def reference_scores(self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript]) -> Scores:
+        """Packed passes of the reference: its log-probabilities, and its label scores at the answers' places."""
         places_N = torch.tensor([transcript.answer_token or 0 for transcript in transcripts], device=self.device)
-        parts = []
         with self.reference.active() as backbone:
-            group = len(completions) // len(asked.shown)
-            for prompts in slices(slice(0, len(asked.shown)), at_once):
-                rows = slice(prompts.start * group, prompts.stop * group)
-                part, answers = asked.select(prompts), completions.select(rows)
-                parts.append(
-                    backbone.score(
-                        pack(part.prompts, answers),
-                        part.features_MD if self.shares_vision else backbone.image_features(part.prompts),
-                        temperature=self.sampling.temperature,
-                        answer_place_N=places_N[rows],
-                        label_ids=self.label_ids,
-                    )
+            if not self.shares_vision:
+                asked = replace(asked, features_MD=backbone.image_features(asked.prompts))
+
+            def score(each: Pass) -> Scores:
+                return packed_scores(
+                    backbone,
+                    asked,
+                    completions,
+                    each,
+                    self.sampling.temperature,
+                    answer_place_N=places_N[each.rows],
+                    label_ids=self.label_ids,
                 )
+
+            lengths = asked.prompts.lengths_P.tolist(), completions.lengths_N.tolist()
+            parts = self.budget(lambda passes: [score(each) for each in passes], *lengths)
         return Scores.joined(parts, completions.ids_NT.shape[1])
 
     def hear(
@@ -260,6 +261,7 @@ class Reasoner(lightning.LightningModule):
                 trace_bytes=[b"".join(self.reader.token_bytes(ids)) for ids in heard_ids],
                 trace_ids=heard_ids,
                 reference=reference,
+                in_passes=self.budget,
             )
         )
 

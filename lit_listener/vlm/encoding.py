@@ -70,6 +70,12 @@ class PromptBatch(TensorRecord):
         start, stop, _ = prompts.indices(len(self))
         return slice(int(self.images_P[:start].sum()), int(self.images_P[:stop].sum()))
 
+    def features_of(self, prompts: slice, features_MD: Tensor) -> Tensor:
+        """Some of the prompts' rows of the features that all images were encoded into."""
+        patches = max(1, len(self.pixel_values_RC) // max(1, len(features_MD)))  # that are merged into one row
+        images, rows_I = self.images_of(prompts), self.image_grid_I3.prod(-1) // patches
+        return features_MD[int(rows_I[: images.start].sum()) : int(rows_I[: images.stop].sum())]
+
     @property
     def lengths_P(self) -> Tensor:
         """Real tokens of each prompt."""

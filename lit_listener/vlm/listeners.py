@@ -22,6 +22,7 @@ from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import label_token_ids
 from lit_listener.vlm.loading import DTypeName, PolicySpec, load_backbone
 from lit_listener.vlm.packing import pack
+from lit_listener.vlm.passes import InPasses, Pass, at_once
 from lit_listener.vlm.streams import ItemKey, uniforms
 
 
@@ -40,6 +41,8 @@ class Hearing:
     trace_ids: Sequence[Sequence[int]]
     """The same as the reasoner's token ids."""
     reference: Scores
+    in_passes: InPasses = at_once
+    """Cuts a listener's own scoring into passes that fit."""
 
     @property
     def group_size(self) -> int:
@@ -123,7 +126,7 @@ class ModelListener(Listener):
 
     @torch.no_grad()
     def hear(self, hearing: Hearing) -> Heard:
-        """One packed scoring pass over [question, trace 1, ..., trace G]."""
+        """Packed scoring of [question, trace 1, ..., trace G], in one pass or in as many as it takes to fit."""
         self.backbone.eval()
         ask = self.task.encode if self.context == "reasoner" else self.task.retell_question
         readable = hearing.readable_N
@@ -134,12 +137,21 @@ class ModelListener(Listener):
         prompts = prompts.to(self.backbone.device)
         # one more token stands at the label's place: its own identity is not read, only what is predicted there
         rows = Completions.from_ids([[*trace, pad] for trace in traces], pad).to(self.backbone.device)
-        scores = self.backbone.score(
-            pack(prompts, rows),
-            self.backbone.image_features(prompts),
-            answer_place_N=torch.tensor([len(trace) for trace in traces], device=self.backbone.device),
-            label_ids=self.label_ids,
+        places_N = torch.tensor([len(trace) for trace in traces], device=self.backbone.device)
+        features_MD = self.backbone.image_features(prompts)
+
+        def score(each: Pass) -> Scores:
+            return self.backbone.score(
+                pack(prompts.select(each.prompts), rows.select(each.rows)),
+                prompts.features_of(each.prompts, features_MD),
+                answer_place_N=places_N[each.rows],
+                label_ids=self.label_ids,
+            )
+
+        parts = hearing.in_passes(
+            lambda passes: [score(each) for each in passes], prompts.lengths_P.tolist(), rows.lengths_N.tolist()
         )
+        scores = Scores.joined(parts, longest + 1)
         return Heard(scores.label_logits_NL.softmax(1).cpu(), readable, scores.discarded_mass_N.cpu())
 
     def _trace(self, hearing: Hearing, n: int) -> list[int]:

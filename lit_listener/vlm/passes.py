@@ -25,6 +25,13 @@ class Pass:
     rows: slice
     """Places among the N = P x G completions."""
 
+    def moved(self, prompts: int, rows: int) -> "Pass":
+        """The same among more prompts and completions, so many of which come before."""
+        return Pass(
+            slice(self.prompts.start + prompts, self.prompts.stop + prompts),
+            slice(self.rows.start + rows, self.rows.stop + rows),
+        )
+
 
 class InPasses(Protocol):
     """Who sees to it that work is done in passes that fit: ``at_once``, or an object that knows a budget."""

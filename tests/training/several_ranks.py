@@ -20,6 +20,7 @@ from lit_listener.training import TraceSFT
 from lit_listener.training.callbacks import PredictionsFile
 from lit_listener.training.grpo_options import Objective, Updates
 from lit_listener.training.listener_grpo import ListenerGRPO
+from lit_listener.training.memory_options import Memory
 from lit_listener.vlm import ranks
 from lit_listener.vlm.listeners import ModelListener, ShuffledListener
 from lit_listener.vlm.loading import load
@@ -96,16 +97,22 @@ class Logged(Callback):
 
 
 LORA: dict[str, Any] = {"policy": replace(BLANK, lora=LoraSpec(4, 8.0))}
+PASSES: dict[str, Any] = {"updates": Updates(2), "objective": Objective(normalizer="token"), "memory": Memory(100)}
+"""A pass for each group."""
+CUT: dict[str, Any] = {"updates": Updates(2, 2), "objective": Objective(normalizer="token"), "memory": Memory(72)}
+"""Groups whose completions are long are cut, so that ranks come to unequal numbers of passes."""
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ddp": ("ddp", {}),
     "ddp_lora": ("ddp", LORA),
-    "ddp_micro": ("ddp", {**LORA, "updates": Updates(2, 2, 1), "objective": Objective(normalizer="token")}),
+    "ddp_passes": ("ddp", {**LORA, **PASSES}),
+    "ddp_cut": ("ddp", CUT),
     "ddp_batch_scale": ("ddp", {"objective": Objective(advantage_scale="batch", normalizer="constant")}),
     "ddp_shuffled": ("ddp", {"listener": ShuffledListener()}),
     "ddp_sft": ("ddp", {"sft": True}),
     "fsdp": ("fsdp", {}),
     "fsdp_lora": ("fsdp", LORA),
-    "fsdp_micro": ("fsdp", {"updates": Updates(2, 2, 1), "objective": Objective(normalizer="token")}),
+    "fsdp_passes": ("fsdp", PASSES),
+    "fsdp_cut": ("fsdp", {**CUT, "listener": ModelListener("shapes-instruct")}),
     "fsdp_in_step": ("fsdp", {"sharding": Sharding(gather_for_rollout=False)}),
     "fsdp_vision": ("fsdp", {"policy": replace(BLANK, train_vision=True)}),
     "fsdp_checkpointing": ("fsdp", {"policy": replace(BLANK, gradient_checkpointing=True)}),

@@ -9,12 +9,14 @@ import torch
 
 from lit_listener.data.records import Demonstration
 from lit_listener.objective import policy_loss
-from lit_listener.training import listener_grpo
+from lit_listener.training import grpo_update, listener_grpo
 from lit_listener.training.listener_grpo import Objective, RewardWeights, Updates
+from lit_listener.training.memory_options import Memory
 from lit_listener.vlm.backbone import Backbone
 from lit_listener.vlm.listeners import Listener, ModelListener, RandomListener, ReferenceListener, ShuffledListener
 from lit_listener.vlm.rollout import Sampling
 from lit_listener.vlm.specs import LoraSpec
+from tests.training.several_ranks import KeepsGradients
 from tests.training.tiny_runs import BLANK, BabblingGRPO, Listed, data, grpo, pairs, shown, trainer, weights
 
 TIMES = ("time/", "throughput/")
@@ -42,21 +44,66 @@ class Steps(BabblingGRPO):
         super().update(asked, step)
 
 
-@pytest.mark.parametrize("normalizer", ["sequence", "token", "constant"])
-def test_micro_batches_change_nothing(tmp_path, normalizer):
-    objective = Objective(normalizer=normalizer, kl_weight=0.1)
-    ended, logged = {}, {}
-    for size in (None, 1, 3):  # 3 leaves one prompt over
-        module = grpo(objective=objective, updates=Updates(micro_batch_prompts=size))
-        logged[size] = train(module, tmp_path / str(size), steps=2)  # from the second step on, KL counts
-        ended[size] = weights(module)
-    start = weights(fresh())
-    assert any(not torch.equal(ended[None][name], start[name]) for name in start)
-    for size in (1, 3):
-        for name, whole in ended[None].items():
-            torch.testing.assert_close(ended[size][name], whole, atol=1e-5, rtol=0, msg=name)
-        for key in ("policy/loss", "policy/kl", "policy/entropy", "policy/grad_norm"):
-            assert logged[size][key] == pytest.approx(logged[None][key], abs=1e-5, rel=1e-5), key
+class Kept(KeepsGradients, Steps):
+    """Keeps gradients and the listener's word as well."""
+
+
+def trained(folder: Any, max_tokens: int | None, **options: Any) -> tuple[Any, dict[str, float]]:
+    """Two rollouts: from the second on, the policy is not its reference, and KL counts."""
+    module = grpo(Kept, memory=Memory(max_tokens), **options)
+    return module, train(module, folder, steps=2 * module.optimizer_steps_per_batch)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"objective": Objective(normalizer="sequence", kl_weight=0.1)},
+        {"objective": Objective(normalizer="token", importance="sequence"), "updates": Updates(2, 2)},
+        {"objective": Objective(normalizer="constant"), "updates": Updates(minibatches=2)},
+        {"policy": replace(BLANK, lora=LoraSpec(rank=2, alpha=4.0), gradient_checkpointing=True)},
+        {"policy": replace(BLANK, train_vision=True, gradient_checkpointing=True), "updates": Updates(2)},
+        # a group that the listener alone tells apart is divided by little: its last digits would become the gradient's
+        {"listener": ModelListener("shapes-instruct"), "objective": Objective(advantage_scale="batch")},
+    ],
+    ids=["sequence", "token-gspo-minibatches", "constant", "lora", "vision", "listener"],
+)
+def test_the_cut_into_passes_changes_nothing(tmp_path, monkeypatch, options):
+    """Groups are of 76 to 79 tokens at first, 62 of them the prompt's: each alone, or cut in two."""
+    passes = Passes(monkeypatch)
+    whole, logged = trained(tmp_path / "whole", None, **options)
+    steps = len(whole.kept)
+    fewer = passes.scores_of(whole.policy)
+    assert any(float(gradient.abs().max()) > 1e-3 for gradient in whole.kept[0].values())
+    for max_tokens in (150, 75):
+        cut, cut_logged = trained(tmp_path / str(max_tokens), max_tokens, **options)
+        assert (count := passes.scores_of(cut.policy)) > fewer
+        fewer = count
+        assert torch.equal(cut.sampled.ids_NT, whole.sampled.ids_NT)
+        for step in range(steps):
+            for name, gradient in whole.kept[step].items():
+                torch.testing.assert_close(cut.kept[step][name], gradient, atol=1e-5, rtol=0, msg=name)
+        for name, weight in weights(whole).items():
+            torch.testing.assert_close(weights(cut)[name], weight, atol=1e-6, rtol=0, msg=name)
+        for name in logged:
+            if not name.startswith(TIMES):
+                assert cut_logged[name] == pytest.approx(logged[name], abs=1e-5, rel=1e-5), name
+        readable = whole.trail.heard.readable_N
+        torch.testing.assert_close(
+            cut.trail.heard.p_label_NL[readable], whole.trail.heard.p_label_NL[readable], atol=1e-5, rtol=0
+        )
+
+
+@pytest.mark.parametrize("max_tokens", [None, 240, 75])
+def test_a_tower_encodes_once_and_a_trained_one_again_in_every_pass_of_an_update(tmp_path, monkeypatch, max_tokens):
+    for name, in_updates in (("full", 0), ("vision", 1)):
+        passes = Passes(monkeypatch)
+        module = grpo(policy=SETUPS[name], memory=Memory(max_tokens), listener=ModelListener("shapes-blank"))
+        train(module, tmp_path / name)
+        updates = passes.scores_of(module.policy)
+        assert passes.encoded.count(module.policy) == 1 + in_updates * updates
+        assert passes.encoded.count(module.listener.backbone) == 1
+        assert passes.encoded.count(module.reference.copy) == in_updates  # a frozen tower is the policy's own
+        assert passes.scores_of(module.listener.backbone) >= (1 if max_tokens is None else 2)
 
 
 def fresh() -> Any:
@@ -88,7 +135,8 @@ def test_the_loss_is_that_of_each_minibatch_whole(tmp_path, normalizer, minibatc
     module = grpo(
         Steps,
         objective=Objective(normalizer=normalizer),
-        updates=Updates(minibatches=minibatches, micro_batch_prompts=3),
+        updates=Updates(minibatches=minibatches),
+        memory=Memory(240),
         optimizer=still,
     )
     logged = train(module, tmp_path, steps=minibatches)
@@ -117,14 +165,14 @@ def test_the_kl_penalty_is_a_part_of_the_loss(tmp_path):
 
 def test_an_on_policy_step_has_ratio_one(tmp_path, monkeypatch):
     ratios = watch_ratios(monkeypatch)
-    logged = train(grpo(updates=Updates(micro_batch_prompts=2)), tmp_path, steps=2)
+    logged = train(grpo(memory=Memory(160)), tmp_path, steps=2)
     assert ratios == [1.0] * 4
     assert logged["policy/clip_share"] == 0
 
 
 def test_later_epochs_and_minibatches_keep_the_sampling_policys_log_probs(tmp_path, monkeypatch):
     ratios = watch_ratios(monkeypatch)
-    module = grpo(updates=Updates(epochs=2, minibatches=2, micro_batch_prompts=1))
+    module = grpo(updates=Updates(epochs=2, minibatches=2), memory=Memory(90))
     run = trainer(tmp_path, 4)
     run.fit(module, data())
     assert run.global_step == 4  # two epochs of two minibatches: one rollout
@@ -141,7 +189,7 @@ def watch_ratios(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         ratios.append(float(result.ratio))
         return result
 
-    monkeypatch.setattr(listener_grpo, "policy_loss", noting)
+    monkeypatch.setattr(grpo_update, "policy_loss", noting)
     return ratios
 
 
@@ -271,10 +319,10 @@ class Modes(BabblingGRPO):
         self.modes.setdefault("ask", set()).add(self.policy.training)
         return super().ask(shown, keys)
 
-    def reference_scores(self, asked, completions, transcripts, at_once=None):
+    def reference_scores(self, asked, completions, transcripts):
         with self.reference.active() as backbone:
             self.modes.setdefault("reference", set()).add(backbone.training)
-        return super().reference_scores(asked, completions, transcripts, at_once)
+        return super().reference_scores(asked, completions, transcripts)
 
 
 @pytest.mark.parametrize("policy", [BLANK, replace(BLANK, lora=LoraSpec(rank=2, alpha=4.0))])
@@ -384,7 +432,14 @@ def test_more_minibatches_than_prompts_are_refused(tmp_path):
         (lambda: Objective(kl_weight=-1.0), r"model.objective.kl_weight: expected at least 0, got -1.0"),
         (lambda: Objective(clip_low=float("nan")), r"model.objective.clip_low: expected at least 0, got nan"),
         (lambda: Updates(epochs=0), r"model.updates.epochs: expected at least 1, got 0"),
-        (lambda: Updates(micro_batch_prompts=0), r"model.updates.micro_batch_prompts: expected at least 1, got 0"),
+        (lambda: Memory(0), r"model.memory.max_tokens_per_pass: expected at least 1 token, got 0"),
+        (lambda: Memory(max_rollout_tokens=-1), r"model.memory.max_rollout_tokens: expected at least 1 token, got -1"),
+        (lambda: Memory(cached_features_mib=-1.0), r"model.memory.cached_features_mib: expected at least 0, got -1.0"),
+        (
+            lambda: grpo(policy=SETUPS["vision"], memory=Memory(cached_features_mib=0.5)),
+            r"model.memory.cached_features_mib: features \(0.5 MiB of them\) cannot be kept while training changes them; "
+            r"set it to 0, or model.policy.train_vision to false",
+        ),
         (lambda: grpo(gradient_clip_norm=0.0), r"model.gradient_clip_norm: expected a value above 0, got 0.0"),
         (lambda: grpo(gradient_clip_norm=float("nan")), r"model.gradient_clip_norm: .* got nan"),
     ],
