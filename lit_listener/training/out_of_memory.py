@@ -15,8 +15,8 @@ from lit_listener.vlm.passes import Done, Pass, cut_passes, tokens_of
 
 _FLAG = "model.memory.max_tokens_per_pass"
 _SMALLER = (
-    "or make prompts and completions shorter (model.policy.max_pixels, model.sampling.max_new_tokens, "
-    "model.group_size), or free memory (model.policy.gradient_checkpointing: true, adapters in place of full weights)"
+    "or make prompts and completions shorter (model.policy.max_pixels, model.sampling.max_new_tokens), or free memory "
+    "(model.policy.gradient_checkpointing: true, adapters in place of full weights)"
 )
 
 

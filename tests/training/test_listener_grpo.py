@@ -76,7 +76,8 @@ def test_the_cut_into_passes_changes_nothing(tmp_path, monkeypatch, options):
     assert any(float(gradient.abs().max()) > 1e-3 for gradient in whole.kept[0].values())
     for max_tokens in (150, 75):
         cut, cut_logged = trained(tmp_path / str(max_tokens), max_tokens, **options)
-        assert (count := passes.scores_of(cut.policy)) > fewer
+        count = passes.scores_of(cut.policy)
+        assert count > fewer
         fewer = count
         assert torch.equal(cut.sampled.ids_NT, whole.sampled.ids_NT)
         for step in range(steps):
@@ -437,8 +438,8 @@ def test_more_minibatches_than_prompts_are_refused(tmp_path):
         (lambda: Memory(cached_features_mib=-1.0), r"model.memory.cached_features_mib: expected at least 0, got -1.0"),
         (
             lambda: grpo(policy=SETUPS["vision"], memory=Memory(cached_features_mib=0.5)),
-            r"model.memory.cached_features_mib: features \(0.5 MiB of them\) cannot be kept while training changes them; "
-            r"set it to 0, or model.policy.train_vision to false",
+            r"model.memory.cached_features_mib: features \(0.5 MiB of them\) cannot be kept while training changes "
+            r"them; set it to 0, or model.policy.train_vision to false",
         ),
         (lambda: grpo(gradient_clip_norm=0.0), r"model.gradient_clip_norm: expected a value above 0, got 0.0"),
         (lambda: grpo(gradient_clip_norm=float("nan")), r"model.gradient_clip_norm: .* got nan"),
