@@ -101,6 +101,7 @@ PASSES: dict[str, Any] = {"updates": Updates(2), "objective": Objective(normaliz
 """A pass for each group."""
 CUT: dict[str, Any] = {"updates": Updates(2, 2), "objective": Objective(normalizer="token"), "memory": Memory(72)}
 """Groups whose completions are long are cut, so that ranks come to unequal numbers of passes."""
+KEEPS_FEATURES = Memory(72, cached_features_mib=0.03)  # of three images, so that a rank may find all, another none
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ddp": ("ddp", {}),
     "ddp_lora": ("ddp", LORA),
@@ -112,7 +113,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fsdp": ("fsdp", {}),
     "fsdp_lora": ("fsdp", LORA),
     "fsdp_passes": ("fsdp", PASSES),
-    "fsdp_cut": ("fsdp", {**CUT, "listener": ModelListener("shapes-instruct")}),
+    "fsdp_cut": ("fsdp", {**CUT, "listener": ModelListener("shapes-instruct"), "memory": KEEPS_FEATURES}),
     "fsdp_in_step": ("fsdp", {"sharding": Sharding(gather_for_rollout=False)}),
     "fsdp_vision": ("fsdp", {"policy": replace(BLANK, train_vision=True)}),
     "fsdp_checkpointing": ("fsdp", {"policy": replace(BLANK, gradient_checkpointing=True)}),
