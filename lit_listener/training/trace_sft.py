@@ -16,7 +16,10 @@ from lit_listener.vlm.packing import pack
 
 
 class TraceSFT(Reasoner):
-    """Learns to write given traces and answers (``data.traces`` writes them)."""
+    """Learns to write given traces and answers (``data.traces`` writes them).
+
+    A batch is one pass, which ``data.batch_size`` bounds; ``memory.max_tokens_per_pass`` holds in validation and test.
+    """
 
     def training_step(self, batch: Sequence[Demonstration], batch_idx: int) -> Tensor:
         """Token-mean negative log-likelihood of a batch of demonstrations."""

@@ -101,7 +101,7 @@ PASSES: dict[str, Any] = {"updates": Updates(2), "objective": Objective(normaliz
 """A pass for each group."""
 CUT: dict[str, Any] = {"updates": Updates(2, 2), "objective": Objective(normalizer="token"), "memory": Memory(72)}
 """Groups whose completions are long are cut, so that ranks come to unequal numbers of passes."""
-KEEPS_FEATURES = Memory(72, cached_features_mib=0.03)  # of three images, so that a rank may find all, another none
+KEEPS_FEATURES = Memory(72, cached_features_mib=1.0)
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ddp": ("ddp", {}),
     "ddp_lora": ("ddp", LORA),

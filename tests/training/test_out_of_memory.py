@@ -186,10 +186,13 @@ def test_reference_and_listener_begin_again_too(monkeypatch, who, most):
 
 
 @pytest.mark.slow
-def test_two_ranks_make_as_many_passes_and_stop_together(tmp_path):
-    by_two_ranks("tests.training.short_of_memory", str(tmp_path))
-    counts, messages = zip(*(torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)), strict=True)
-    assert counts == (4, 4)  # one alone would make 1, the other 4
-    assert "on rank 1: with several processes none can begin again alone" in messages[1]
-    assert "set model.memory.max_tokens_per_pass to 7 or less" in messages[1]
-    assert messages[0] is None
+def test_two_ranks_make_as_many_passes_and_do_not_begin_again_alone(tmp_path):
+    by_two_ranks("tests.training.agreeing_ranks", str(tmp_path))
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert first["passes"] == second["passes"] == 4
+    assert first["message"] is None
+    assert "on rank 1: with several processes none can begin again alone" in second["message"]
+    assert "set model.memory.max_tokens_per_pass to 7 or less" in second["message"]
+    # the second time rank 0 needs nothing, but encodes one image along with rank 1; the third time none does
+    assert first["images"] == [2, 1]
+    assert second["images"] == [2, 2]

@@ -15,6 +15,8 @@ from lit_listener.evaluation.metrics import JudgementMetrics
 from lit_listener.training import ListenerGRPO, Reasoner
 from lit_listener.training.callbacks import PredictionsFile
 from lit_listener.training.listener_grpo import Updates
+from lit_listener.training.memory_options import Memory
+from lit_listener.training.out_of_memory import TokenBudget
 from lit_listener.training.run.checkpoints import RunCheckpoint
 from lit_listener.training.schedule import Schedule
 from lit_listener.vlm.listeners import ModelListener, ReferenceListener
@@ -47,6 +49,16 @@ def test_judgements_do_not_depend_on_the_batch(judge, one_by_one, size):
             k: v for k, v in asdict(other).items() if k not in soft
         }
         for name in soft:
+            assert getattr(other, name) == pytest.approx(getattr(one, name), abs=1e-5)
+
+
+@pytest.mark.parametrize("max_tokens", [300, 20])  # several pairs a pass; one each, which is longer than that
+def test_judgements_do_not_depend_on_the_cut_into_passes(judge, one_by_one, monkeypatch, max_tokens):
+    monkeypatch.setattr(judge, "budget", TokenBudget(max_tokens))
+    cut = judge.judge(shown(20))
+    for one, other in zip(one_by_one, cut, strict=True):
+        assert other.trace == one.trace
+        for name in ("p_second", "listener_p_second", "listener_p_correct"):
             assert getattr(other, name) == pytest.approx(getattr(one, name), abs=1e-5)
 
 
@@ -187,6 +199,21 @@ def test_a_checkpoint_holds_what_trains_and_loads(tmp_path, lora):
     trained = weights(module)
     assert any(not torch.equal(start[name], trained[name]) for name in start)
     assert all(torch.equal(weights(again)[name], trained[name]) for name in trained)
+
+
+def test_kept_features_change_nothing_and_are_in_no_checkpoint(tmp_path):
+    """Four steps on eight pairs: the second epoch finds all images of the first."""
+    ended, sizes = [], []
+    for mib in (0.0, 1.0):
+        module = grpo(memory=Memory(cached_features_mib=mib))
+        trainer(tmp_path / str(mib), 4, RunCheckpoint()).fit(module, data(8))
+        assert module.image_cache.hits == (16 if mib else 0)
+        ended.append(weights(module))
+        sizes.append((tmp_path / str(mib) / "checkpoints" / "last.ckpt").stat().st_size)
+    assert all(torch.equal(weight, ended[0][name]) for name, weight in ended[1].items())
+    kept = module.image_cache.bytes_kept
+    assert kept > 100_000
+    assert abs(sizes[1] - sizes[0]) < kept / 10
 
 
 @pytest.mark.parametrize("lora", [None, LoraSpec(rank=2, alpha=4.0)])

@@ -73,6 +73,10 @@ def test_selection_takes_the_prompts_own_patches(reader, part, prompts):
         assert torch.equal(one.input_ids_PS[one.mask_PS], plain["input_ids"][0])
     assert len(few) == len(prompts)
     assert few.pixel_values_RC.shape[0] == int(few.image_grid_I3.prod(1).sum())
+    numbered_M1 = torch.arange(len(whole.pixel_values_RC) // 4)[:, None]  # four patches are merged into one row
+    images = [int(rows) // 4 for rows in whole.image_grid_I3.prod(1)]
+    theirs = [torch.cat(numbered_M1.split(images)[2 * prompt : 2 * prompt + 2]) for prompt in prompts]
+    assert torch.equal(whole.features_of(part, numbered_M1), torch.cat(theirs))
 
 
 def test_questions_may_differ_in_their_number_of_images(reader):

@@ -15,6 +15,7 @@ from lit_listener.vlm.listeners import (
     ReferenceListener,
     ShuffledListener,
 )
+from lit_listener.vlm.passes import cut_passes
 from tests.vlm.tiny import TASK, hearing, letters_tokenizer, mixed, plain_inputs, shown, write_tiny
 
 RETELLING = PairwisePreference("Listen: {prompt}\n{image_0}{image_1}\nWhich?", system=None)
@@ -130,6 +131,33 @@ def test_a_model_listener_reads_a_prompt_once_for_its_group(backbone, tiny_folde
     # one row: the prompt, every readable trace, and a place for each completion's label
     tokens = sum(len(trace) for n, trace in enumerate(traces) if TEXTS[n] != UNREADABLE) + len(TEXTS)
     assert shapes == [(1, prompt + tokens)]
+
+
+@pytest.mark.parametrize("context", ["reasoner", "own"])
+def test_the_cut_into_passes_changes_nothing_that_is_heard(heard_texts, tiny_folder, reader, context):
+    listener = prepared(tiny_folder, reader, context)
+    shapes = forwards(listener.backbone)
+    encoded = []
+    listener.backbone.vision_tower.register_forward_hook(lambda *_: encoded.append(1))
+    whole = listener.hear(heard_texts)
+    rows, tokens = shapes[0]
+    assert rows == 3
+    for most, fewest in ((2 * tokens, 2), (tokens - 6, 4)):  # whole groups; then one at least is cut
+        shapes.clear()
+
+        def in_passes(work, prompts, completions, most=most):
+            return work(cut_passes(prompts, completions, most))
+
+        heard = listener.hear(dataclasses.replace(heard_texts, in_passes=in_passes))
+        assert len(shapes) >= fewest
+        assert all(count * length <= most for count, length in shapes)
+        readable = whole.readable_N
+        assert torch.equal(heard.readable_N, readable)
+        torch.testing.assert_close(heard.p_label_NL[readable], whole.p_label_NL[readable], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            heard.discarded_mass_N[readable], whole.discarded_mass_N[readable], atol=1e-5, rtol=0
+        )
+    assert len(encoded) == 3  # once each time
 
 
 def test_a_listener_never_hears_the_answer(backbone, tiny_folder, letters_folder, reader, label_ids):
