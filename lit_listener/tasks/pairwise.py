@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from lit_listener.data.records import Demonstration, ShownPair
 from lit_listener.tasks import verdicts
 from lit_listener.tasks.task import Question
-from lit_listener.tasks.transcript import Transcript, parse_transcript
+from lit_listener.tasks.transcript import Transcript, beyond_repair, parse_transcript
 
 DEFAULT_SYSTEM = "You are a careful judge of images that were generated from a text prompt."
 DEFAULT_TEMPLATE = """\
@@ -116,6 +116,10 @@ class PairwisePreference:
             truncated: Whether the completion reached the length limit without an end token.
         """
         return parse_transcript(token_bytes, self.labels, truncated=truncated)
+
+    def beyond_repair(self, raw: bytes) -> bool:
+        """Whether a completion that begins so cannot keep the grammar any more, whatever follows."""
+        return beyond_repair(raw, self.labels)
 
     def format_reward(self, transcripts: Sequence[Transcript]) -> list[float]:
         """1 where the completion keeps the grammar and ended by itself, else 0."""

@@ -46,6 +46,9 @@ class Task(Protocol):
     def parse(self, token_bytes: Sequence[bytes], *, truncated: bool) -> Transcript:
         """Read a completion from its tokens' bytes (without the end token)."""
 
+    def beyond_repair(self, raw: bytes) -> bool:
+        """Whether a completion that begins so cannot be well-formed any more, whatever follows."""
+
     def format_reward(self, transcripts: Sequence[Transcript]) -> list[float]:
         """The reward for keeping the form, one a transcript."""
 

@@ -98,6 +98,43 @@ def parse_transcript(token_bytes: Sequence[bytes], labels: Sequence[str], *, tru
     )
 
 
+def beyond_repair(raw: bytes, labels: Sequence[str]) -> bool:
+    """Whether a completion that begins so cannot keep the grammar any more, whatever follows.
+
+    Args:
+        raw: The bytes of the completion so far.
+        labels: The labels an answer may give, without white space around them.
+    """
+    tags = list(_TAG.finditer(raw))
+    if [tag[0] for tag in tags] != _TAG_ORDER[: len(tags)]:
+        return True
+    ends = [0, *(tag.end() for tag in tags)]
+    starts = [*(tag.start() for tag in tags), len(raw)]
+    pieces = [raw[a:b] for a, b in zip(ends, starts, strict=True)]
+    before, _, between, answer, after = [*pieces, b"", b"", b"", b""][:5]
+    opened, closed = len(tags) > 2, len(tags) > 3
+    return (
+        not _can_become(before, _THINK_OPENS, done=bool(tags))
+        or not _can_become(between, _ANSWER_OPENS, done=opened)
+        or (closed and _label_index(answer, labels) is None)
+        or (opened and not closed and not any(_can_close(answer, label.encode()) for label in labels))
+        or bool(after.strip())
+    )
+
+
+def _can_become(space: bytes, tag: bytes, *, done: bool) -> bool:
+    """Whether this is white space, and, where the tag after it is not there yet, perhaps the tag's beginning."""
+    return not space.strip() or (not done and tag.startswith(space.lstrip()))
+
+
+def _can_close(answer: bytes, label: bytes) -> bool:
+    """Whether an answer block that is still open may come to hold this label alone."""
+    given = answer.lstrip()
+    if len(given) <= len(label):
+        return label.startswith(given)
+    return given.startswith(label) and _can_become(given[len(label) :], _TAG_ORDER[3], done=False)
+
+
 def _label_index(content: bytes, labels: Sequence[str]) -> int | None:
     """Index of the label that the answer block holds, or None."""
     stripped = content.strip()

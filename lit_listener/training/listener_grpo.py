@@ -102,7 +102,9 @@ class ListenerGRPO(Reasoner):
     def collect(self, asked: Asked, times: StepTimes) -> RolledOut:
         """Roll out, read, score by the reference, hear the listener, reward, and compare within groups."""
         trail = self.trail = StepTrail(asked.shown)
-        trail.completions = completions = self.roll_out(asked, self.group_size)
+        trail.completions = completions = self.roll_out(
+            asked, self.group_size, self.hopeless if self.sampling.stop_malformed else None
+        )
         trail.transcripts = transcripts = self.read(completions)
         times.rollout = times.lap()
         trail.reference = reference = self.reference_scores(asked, completions, transcripts)

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lit_listener.vlm import ranks
 from lit_listener.vlm.passes import Done, Pass, cut_passes, tokens_of
 
-_FLAG = "model.memory.max_tokens_per_pass"
+_PASSES = "model.memory.max_tokens_per_pass"
 _SMALLER = (
     "or make prompts and completions shorter (model.policy.max_pixels, model.sampling.max_new_tokens), or free memory "
     "(model.policy.gradient_checkpointing: true, adapters in place of full weights)"
@@ -21,14 +21,16 @@ _SMALLER = (
 
 
 class TokenBudget:
-    """Most packed tokens of a pass of policy, reference or listener; one object for all three.
+    """Most tokens of a pass: of policy, reference and listener, one object for all three, or of a rollout.
 
     Args:
         limit: tokens, padding included; None takes all at once.
+        flag: the option that sets it.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, flag: str = _PASSES) -> None:
         self.limit = limit
+        self.flag = flag
         self.lowered_from: int | None = None
         """Tokens of the pass that did not fit; None as long as all have fitted."""
 
@@ -62,7 +64,7 @@ class TokenBudget:
                 raise torch.OutOfMemoryError(reason) from error
         # Not before here: the error keeps the frames of the pass that failed, and they its tensors.
         rank_zero_warn(
-            f"out of memory in passes of up to {tokens:,} packed tokens: {_FLAG} is lowered from "
+            f"out of memory in passes of up to {tokens:,} tokens: {self.flag} is lowered from "
             f"{'null' if self.limit is None else f'{self.limit:,}'} to {_half(tokens):,} for the rest of the run, and "
             "what was computed in these passes is computed again; set it so from the start to spare the next run that"
         )
@@ -81,19 +83,19 @@ class TokenBudget:
         """Why the work cannot begin again, and what to do; None where it can."""
         if ranks.world_size() > 1:
             return (
-                f"out of memory in passes of up to {tokens:,} packed tokens on rank {ranks.rank()}: with several "
+                f"out of memory in passes of up to {tokens:,} tokens on rank {ranks.rank()}: with several "
                 "processes none can begin again alone, since the others wait for it; set "
-                f"{_FLAG} to {_half(tokens):,} or less, {_SMALLER}"
+                f"{self.flag} to {_half(tokens):,} or less, {_SMALLER}"
             )
         if self.lowered_from is not None:
             return (
-                f"out of memory again, in passes of up to {tokens:,} packed tokens, after passes of "
-                f"{self.lowered_from:,} had not fitted either; set {_FLAG} to {_half(tokens):,} or less, {_SMALLER}"
+                f"out of memory again, in passes of up to {tokens:,} tokens, after passes of "
+                f"{self.lowered_from:,} had not fitted either; set {self.flag} to {_half(tokens):,} or less, {_SMALLER}"
             )
         if not can_be_cut:
             return (
-                f"out of memory in passes of up to {tokens:,} packed tokens, and a completion with its prompt cannot "
-                f"be cut: lower {_FLAG} if it is not the longest pass that fails, {_SMALLER}"
+                f"out of memory in passes of up to {tokens:,} tokens, and a completion with its prompt cannot "
+                f"be cut: lower {self.flag} if it is not the longest pass that fails, {_SMALLER}"
             )
         return None
 

@@ -6,7 +6,7 @@ own soft score off the sampling itself, and the listener's off one pass of the r
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -86,6 +86,7 @@ class Reasoner(lightning.LightningModule):
         self.engine = engine or GroupedRollout()
         self.memory = memory
         self.budget = TokenBudget(memory.max_tokens_per_pass)
+        self.rollout_budget = TokenBudget(memory.max_rollout_tokens, "model.memory.max_rollout_tokens")
         self.image_cache = ImageCache(memory.cached_features_mib, frozen=not policy.train_vision)
         self.strict_loading = False  # checkpoints hold trainable weights only
         self.register_state_dict_post_hook(_keep_trainable)  # type: ignore[no-untyped-call]
@@ -198,19 +199,42 @@ class Reasoner(lightning.LightningModule):
             features_MD = self.image_cache.features(self.policy, prompts, encoded.pixel_values_RC)
         return Asked(shown, keys, prompts, features_MD)
 
-    def roll_out(self, asked: Asked, group_size: int) -> Completions:
-        """Sample a group of completions for each question."""
+    def roll_out(
+        self, asked: Asked, group_size: int, hopeless: Callable[[Sequence[int]], bool] | None = None
+    ) -> Completions:
+        """Sample a group of completions for each question, as many at once as there is memory for.
+
+        Args:
+            asked: P questions.
+            group_size: G, completions of each.
+            hopeless: whether a completion that begins with these token ids is to be ended; None ends none.
+        """
         self.policy.eval()
         gathers_each_time = is_sharded(self.policy) and not self.sharding.gather_for_rollout
-        draw = Draw(
-            group_size=group_size,
-            sampling=self.sampling,
-            keys=asked.keys,
-            label_ids=self.label_ids,
-            anywhere=ranks.any_rank if gathers_each_time else None,
-        )
+
+        def draw(each: Pass) -> Completions:
+            part = asked.select(each.prompts)
+            wanted = Draw(
+                group_size=(each.rows.stop - each.rows.start) // len(part.shown),
+                sampling=self.sampling,
+                keys=part.keys,
+                label_ids=self.label_ids,
+                first=each.rows.start - each.prompts.start * group_size,
+                hopeless=hopeless,
+                anywhere=ranks.any_rank if gathers_each_time else None,
+            )
+            return self.engine.draw(self.policy, part.prompts, part.features_MD, wanted)
+
+        longest = [self.sampling.max_new_tokens] * len(asked.shown) * group_size
         with gathered_weights(self.policy) if self.sharding.gather_for_rollout else contextlib.nullcontext():
-            return self.engine.draw(self.policy, asked.prompts, asked.features_MD, draw)
+            parts = self.rollout_budget(
+                lambda passes: [draw(each) for each in passes], asked.prompts.lengths_P.tolist(), longest
+            )
+        return Completions.joined(parts, self.policy.vocabulary.pad_id)
+
+    def hopeless(self, ids: Sequence[int]) -> bool:
+        """Whether nothing that may follow these tokens makes a completion well-formed."""
+        return self.task.beyond_repair(b"".join(self.reader.token_bytes(list(ids))))
 
     def read(self, completions: Completions) -> list[Transcript]:
         """Parse every completion."""

@@ -1,5 +1,6 @@
 """The record of sampled completions, shared by rollout, packing and listeners."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,19 @@ class Completions(TensorRecord):
     def lengths_N(self) -> Tensor:
         """Tokens of each completion, end token included."""
         return self.mask_NT.sum(1)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Completions"], pad_id: int) -> "Completions":
+        """Completions that were drawn one part after another, padded to the longest of all."""
+        longest = max(part.ids_NT.shape[1] for part in parts)
+        mask_NT = torch.cat([padded_tokens(part.mask_NT, longest) for part in parts])
+        ids_NT = torch.cat([padded_tokens(part.ids_NT, longest) for part in parts])
+        return cls(
+            ids_NT=ids_NT.masked_fill(~mask_NT, pad_id),
+            mask_NT=mask_NT,
+            truncated_N=torch.cat([part.truncated_N for part in parts]),
+            label_logits_NTL=torch.cat([padded_tokens(part.label_logits_NTL, longest) for part in parts]),
+        )
 
     def select(self, rows: slice) -> "Completions":
         """Some of the completions, cut to the longest of them."""

@@ -1,8 +1,11 @@
 """Completions are read strictly, and from the tokens' bytes."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lit_listener.tasks import Outcome, Transcript, parse_transcript
+from lit_listener.tasks.transcript import beyond_repair
 
 LABELS = ("0", "1")
 
@@ -137,3 +140,46 @@ def test_bytes_that_are_no_utf8_are_replaced():
 def test_a_long_run_of_tags_is_read_in_linear_time():
     transcript = read("<answer>" * 20_000 + "</answer>" + "<think>" * 20_000)
     assert transcript.outcome is Outcome.BAD_LABEL
+
+
+SPACE = st.text(" \n\t", max_size=2)
+TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
+PIECES = [*TAGS, "<th", "</", "ink>", "answer>", "0", "1", "10", " ", "\n", "a", "<"]
+GOOD = "<think>a</think><answer>1</answer>"
+
+
+@given(st.lists(SPACE, min_size=5, max_size=5), st.text(max_size=8), st.sampled_from(["0", "1", "10"]))
+def test_no_beginning_of_a_good_completion_is_given_up(spaces, thought, label):
+    labels = ("0", "1", "10")
+    a, b, c, d, e = spaces
+    text = f"{a}<think>{thought}</think>{b}<answer>{c}{label}{d}</answer>{e}"
+    if read(text, labels=labels).outcome == "ok":  # a thought may hold a tag
+        raw = text.encode()
+        assert not any(beyond_repair(raw[:end], labels) for end in range(len(raw) + 1))
+
+
+@settings(max_examples=400)
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=9), more=st.lists(st.sampled_from(PIECES), max_size=9))
+def test_what_is_given_up_never_comes_to_good(pieces, more):
+    raw = "".join(pieces)
+    if beyond_repair(raw.encode(), LABELS):
+        assert read(raw + "".join(more)).outcome != "ok"
+        assert beyond_repair((raw + "".join(more)).encode(), LABELS)
+    else:  # and what is not given up can be completed
+        endings = [GOOD[at:] for at in (0, 7, 16, 24, 25, 34)]
+        starts = [raw + tag[cut:] for tag in TAGS for cut in range(len(tag)) if not cut or raw.endswith(tag[:cut])]
+        assert any(read(start + ending).outcome == "ok" for start in [raw, *starts] for ending in endings)
+
+
+@pytest.mark.parametrize(
+    ("raw", "hopeless"),
+    [
+        ("", False), ("Well", True), (" <thi", False), ("<thx", True), ("<think>anything <at all", False),
+        ("<think>a<answer>", True), ("<think>a</think>b", True), ("<think>a</think> <ans", False),
+        ("<think>a</think><answer>2", True), ("<think>a</think><answer> 1 </ans", False),
+        ("<think>a</think><answer>1 is", True), ("<think>a</think><answer>1</answer> ", False),
+        ("<think>a</think><answer>1</answer>.", True), ("<think>a</think><answer></answer>", True),
+    ],
+)  # fmt: skip
+def test_what_is_beyond_repair(raw, hopeless):
+    assert beyond_repair(raw.encode(), LABELS) is hopeless

@@ -311,8 +311,8 @@ class Modes(BabblingGRPO):
 
         object.__setattr__(self.policy, "score", MethodType(noting, self.policy))
 
-    def roll_out(self, asked, group_size):
-        sampled = super().roll_out(asked, group_size)
+    def roll_out(self, *asked, **options):
+        sampled = super().roll_out(*asked, **options)
         self.modes.setdefault("rollout", set()).add(self.policy.training)
         return sampled
 

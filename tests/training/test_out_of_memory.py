@@ -55,7 +55,7 @@ def test_the_budget_becomes_half_of_what_was_tried_and_stays_so(limit, told):
 def test_a_second_time_is_an_error_that_says_what_to_lower():
     budget = TokenBudget()
     message = (
-        r"out of memory again, in passes of up to 20 packed tokens, after passes of 40 had not fitted either; set "
+        r"out of memory again, in passes of up to 20 tokens, after passes of 40 had not fitted either; set "
         r"model\.memory\.max_tokens_per_pass to 10 or less, or make prompts and completions shorter \(model\.policy"
     )
     with pytest.warns(UserWarning, match="lowered from null"), pytest.raises(torch.OutOfMemoryError, match=message):
@@ -64,7 +64,7 @@ def test_a_second_time_is_an_error_that_says_what_to_lower():
 
 def test_single_completions_cannot_be_cut():
     tried: list[int] = []
-    with pytest.raises(torch.OutOfMemoryError, match="up to 15 packed tokens, and a completion with its prompt cannot"):
+    with pytest.raises(torch.OutOfMemoryError, match="up to 15 tokens, and a completion with its prompt cannot"):
         TokenBudget(15)(fits(14, tried), PROMPTS, COMPLETIONS)
     assert tried == [15]
 
@@ -158,7 +158,7 @@ def test_a_step_that_does_not_fit_in_the_end_touches_no_weight(tmp_path, monkeyp
     with (
         scarce(monkeypatch, lambda: module.policy, 60, backward=True) as failed,
         pytest.warns(UserWarning, match="lowered from null to 158"),
-        pytest.raises(torch.OutOfMemoryError, match="out of memory again, in passes of up to 158 packed tokens, after"),
+        pytest.raises(torch.OutOfMemoryError, match="out of memory again, in passes of up to 158 tokens, after"),
     ):
         run.fit(module, data())
     assert failed == [316, 158]
