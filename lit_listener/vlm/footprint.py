@@ -1,0 +1,153 @@
+"""What a model holds in memory: its weights, the keys and values of a token, and the tensors of its passes.
+
+Passes are measured, on a model of the same architecture on the meta device, which takes seconds and no memory whatever
+its size (``live_bytes``). Left out: automatic mixed precision, which the meta device does not have; a pass under it is
+measured in the weights' own number formats.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lit_listener.vlm.backbone import Backbone
+from lit_listener.vlm.encoding import PromptBatch
+from lit_listener.vlm.live_bytes import DeviceType, LiveBytes, attention_of
+from lit_listener.vlm.packing import PackedBatch
+
+FOUR_BIT_BYTES = 0.516
+"""Bytes of a weight in NF4: half a byte, a byte for each 64 weights' scale, and those scales' own scales (1 / 64 / 256
+of 4 bytes)."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The packed rows of one pass: each a prompt and some completions of one length."""
+
+    rows: int
+    prompt_tokens: int
+    completions: int
+    """Completions of each row."""
+    completion_tokens: int
+
+    @property
+    def row_tokens(self) -> int:
+        """K, tokens of a row."""
+        return self.prompt_tokens + self.completions * self.completion_tokens
+
+    @property
+    def tokens(self) -> int:
+        """Packed tokens of the pass."""
+        return self.rows * self.row_tokens
+
+
+def tensor_bytes(tensor: Tensor) -> int:
+    """Bytes of a tensor's elements (of a sharded one: of the whole)."""
+    return tensor.numel() * tensor.element_size()
+
+
+def weight_bytes(module: nn.Module, *, four_bits: bool = False, counted: set[int] | None = None) -> float:
+    """Bytes of a module's weights.
+
+    Args:
+        module: the module, maybe on the meta device; a weight that occurs twice counts once.
+        four_bits: count the language model's linear layers as NF4, whatever they are here.
+        counted: ``id`` of weights that are left out; those that are counted are added.
+    """
+    counted = set() if counted is None else counted
+    quantized = _four_bit_weights(module) if four_bits else set()
+    total = 0.0
+    for parameter in module.parameters():
+        if id(parameter) in counted:
+            continue
+        counted.add(id(parameter))
+        total += FOUR_BIT_BYTES * parameter.numel() if id(parameter) in quantized else tensor_bytes(parameter)
+    return total
+
+
+def key_value_bytes(backbone: Backbone) -> int:
+    """Bytes of one token's keys and values over all layers, in the number format of the hidden states."""
+    config: Any = backbone.model.config.get_text_config()
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    embeddings: Tensor = backbone.model.get_input_embeddings().weight
+    return int(2 * config.num_hidden_layers * config.num_key_value_heads * head_dim * embeddings.element_size())
+
+
+def packed_rows(rows: Rows, device: str = "meta") -> PackedBatch:
+    """Packed rows of a given shape, all zeros: no image slots, and a token costs what any other costs."""
+    count = rows.rows * rows.completions
+
+    def zeros(*shape: int, dtype: torch.dtype = torch.long) -> Tensor:
+        return torch.zeros(*shape, dtype=dtype, device=device)
+
+    return PackedBatch(
+        input_ids_PK=zeros(rows.rows, rows.row_tokens),
+        position_ids_3PK=zeros(3, rows.rows, rows.row_tokens),
+        attention_P1KK=zeros(rows.rows, 1, rows.row_tokens, rows.row_tokens, dtype=torch.bool),
+        source_NT=zeros(count, rows.completion_tokens),
+        targets_NT=zeros(count, rows.completion_tokens),
+        mask_NT=zeros(count, rows.completion_tokens, dtype=torch.bool),
+    )
+
+
+def scoring_bytes(backbone: Backbone, rows: Rows, device_type: DeviceType, *, label_ids: Any = ()) -> int:
+    """Most bytes that a packed pass without gradients holds beside the weights, its input included."""
+    with torch.no_grad(), _measured(device_type) as bytes_held:
+        packed = packed_rows(rows)
+        places_N = torch.zeros(len(packed.targets_NT), dtype=torch.long, device="meta") if label_ids else None
+        backbone.score(packed, _no_features(backbone), answer_place_N=places_N, label_ids=label_ids)
+    return bytes_held.peak
+
+
+def update_bytes(
+    backbone: Backbone, rows: Rows, device_type: DeviceType, images: PromptBatch | None = None
+) -> int:
+    """Most bytes that a packed pass and its backward pass hold beside weights and gradients.
+
+    Args:
+        backbone: on the meta device, in training mode; gradients are left behind in it.
+        rows: what is packed.
+        device_type: whose attention kernel.
+        images: the images of one row, where the vision tower trains and is part of the pass.
+    """
+    for parameter in backbone.parameters():  # there from another pass, to be added to
+        if parameter.requires_grad and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    with torch.enable_grad(), _measured(device_type) as bytes_held:
+        features = [backbone.image_features(images) for _ in range(rows.rows)] if images is not None else []
+        scores = backbone.score(packed_rows(rows), _no_features(backbone))
+        loss = scores.log_probs_NT.sum() + sum(encoded.float().sum() for encoded in features)
+        loss.backward()
+    return bytes_held.peak
+
+
+def encoding_bytes(backbone: Backbone, images: PromptBatch, device_type: DeviceType) -> tuple[int, int]:
+    """Bytes that the features of some images take, and most bytes held while encoding them without gradients."""
+    with torch.no_grad(), _measured(device_type) as bytes_held:
+        features = backbone.image_features(images)
+    return tensor_bytes(features), bytes_held.peak
+
+
+@contextlib.contextmanager
+def _measured(device_type: DeviceType) -> Iterator[LiveBytes]:
+    with attention_of(device_type), LiveBytes() as bytes_held:
+        yield bytes_held
+
+
+def _no_features(backbone: Backbone) -> Tensor:
+    config = backbone.model.config
+    levels = 1 + len(getattr(config.vision_config, "deepstack_visual_indexes", ()))
+    return torch.zeros(0, config.get_text_config().hidden_size * levels, device=backbone.device)
+
+
+def _four_bit_weights(module: nn.Module) -> set[int]:
+    """The weights that are read into 4 bits: linear layers of the language model, neither adapters nor output matrix."""
+    found = set()
+    for backbone in (part for part in module.modules() if isinstance(part, Backbone)):
+        for name, layer in backbone.language_model.named_modules():
+            if isinstance(layer, nn.Linear) and "lora_" not in name:
+                found.add(id(layer.weight))
+    return found
