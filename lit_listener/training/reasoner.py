@@ -52,9 +52,9 @@ class Reasoner(lightning.LightningModule):
         optimizer: makes the optimizer from the trainable parameters.
         schedule: learning rate over optimizer steps.
         gradient_clip_norm: gradients are scaled down to this norm; above 0, or inf for no clipping.
+        memory: how a step is cut to the memory there is.
         sharding: how weights are computed with that ModelParallelStrategy spreads over several GPUs.
         engine: what draws completions; by default GroupedRollout, in this process.
-        memory: how a step is cut to the memory there is.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # one option each keeps a config flat
@@ -67,9 +67,9 @@ class Reasoner(lightning.LightningModule):
         optimizer: OptimizerCallable = torch.optim.AdamW,
         schedule: Schedule = Schedule(),  # noqa: B008  # frozen
         gradient_clip_norm: float = 1.0,
+        memory: Memory = Memory(),  # noqa: B008  # frozen
         sharding: Sharding = Sharding(),  # noqa: B008  # frozen
         engine: RolloutEngine | None = None,
-        memory: Memory = Memory(),  # noqa: B008  # frozen
     ) -> None:
         super().__init__()
         if not gradient_clip_norm > 0:
@@ -82,9 +82,10 @@ class Reasoner(lightning.LightningModule):
         self.make_optimizer = optimizer
         self.schedule = schedule
         self.gradient_clip_norm = gradient_clip_norm
+        self.memory = memory
+        self.planned: Any = None
         self.sharding = sharding
         self.engine = engine or GroupedRollout()
-        self.memory = memory
         self.budget = TokenBudget(memory.max_tokens_per_pass)
         self.rollout_budget = TokenBudget(memory.max_rollout_tokens, "model.memory.max_rollout_tokens")
         self.image_cache = ImageCache(memory.cached_features_mib, frozen=not policy.train_vision)

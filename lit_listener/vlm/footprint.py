@@ -7,16 +7,17 @@ measured in the weights' own number formats.
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lit_listener.vlm.backbone import Backbone
+from lit_listener.vlm.backbone import _LOGITS_PER_CHUNK, Backbone
 from lit_listener.vlm.encoding import PromptBatch
 from lit_listener.vlm.live_bytes import DeviceType, LiveBytes, attention_of
 from lit_listener.vlm.packing import PackedBatch
+from lit_listener.vlm.rollout import sample
 
 FOUR_BIT_BYTES = 0.516
 """Bytes of a weight in NF4: half a byte, a byte for each 64 weights' scale, and those scales' own scales (1 / 64 / 256
@@ -129,6 +130,28 @@ def encoding_bytes(backbone: Backbone, images: PromptBatch, device_type: DeviceT
     with torch.no_grad(), _measured(device_type) as bytes_held:
         features = backbone.image_features(images)
     return tensor_bytes(features), bytes_held.peak
+
+
+def sampling_bytes(backbone: Backbone) -> float:
+    """Most bytes that one completion's logits take while its next token is drawn, copies included.
+
+    Measured on real logits of fewer columns: ``sample`` looks whether they are finite.
+    """
+    rows, columns = 4, 1024
+    dtype = backbone.model.get_input_embeddings().weight.dtype
+    few = replace(
+        backbone.vocabulary, size=columns, pad_id=0, end_ids=(0,), suppressed_ids=torch.zeros(1, dtype=torch.long)
+    )
+    with torch.no_grad(), LiveBytes() as bytes_held:
+        logits = torch.zeros(rows, columns, dtype=dtype)
+        sample(logits, torch.zeros(rows), 1.0, few)
+    return bytes_held.peak / (rows * columns) * backbone.model.lm_head.weight.shape[0]
+
+
+def logits_chunk_bytes(backbone: Backbone, tokens: int) -> float:
+    """Bytes of the float32 logits that a pass over so many tokens makes at once."""
+    vocabulary = backbone.model.lm_head.weight.shape[0]
+    return 4.0 * min(tokens, max(1, _LOGITS_PER_CHUNK // vocabulary)) * vocabulary
 
 
 @contextlib.contextmanager

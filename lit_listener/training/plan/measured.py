@@ -1,0 +1,206 @@
+"""The numbers that a plan is made of: counted, measured or asked for a reasoner, before any cut is chosen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from lit_listener.data.records import Demonstration, ShownPair
+from lit_listener.training.listener_grpo import ListenerGRPO
+from lit_listener.training.plan.costs import Curve, StepShape
+from lit_listener.training.plan.optimizer_state import optimizer_bytes
+from lit_listener.training.reasoner import Reasoner
+from lit_listener.vlm import footprint
+from lit_listener.vlm.backbone import Backbone
+from lit_listener.vlm.encoding import PromptBatch, Reader, label_token_ids
+from lit_listener.vlm.footprint import Rows
+from lit_listener.vlm.listeners import ModelListener
+from lit_listener.vlm.live_bytes import DeviceType
+from lit_listener.vlm.loading import Models, load, load_backbone
+from lit_listener.vlm.specs import PolicySpec
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a step holds, on one process."""
+
+    shape: StepShape
+    held: Mapping[str, float]
+    images: dict[str, float]
+    curves: Mapping[str, Curve]
+    """Bytes of each kind of pass by its tokens."""
+    gathered: float
+    """Of sharded weights: what is gathered during a pass."""
+    gathered_for_rollout: float
+    token_bytes: int
+    """Keys and values of one token."""
+    logit_bytes: float
+    """Of one completion, while its next token is sampled."""
+    logits_chunk: float
+    optimizer_step: dict[str, float]
+    smallest_pass: int
+    """Tokens of a pass that is not cut any more."""
+
+    @property
+    def rolls_out(self) -> bool:
+        """Whether a training step samples."""
+        return "reference pass" in self.curves
+
+    def passes(self, tokens: int) -> dict[str, dict[str, float]]:
+        """Each kind of pass at a budget of tokens."""
+        extra = {"gathered weights": self.gathered} if self.gathered else {}
+        return {name: {"activations": curve(tokens), **extra} for name, curve in self.curves.items()}
+
+    def rollout(self, tokens: int) -> dict[str, float]:
+        """A rollout at a budget of tokens.
+
+        Prompts are read in a pass of its own before a token is sampled; it costs no more than a scoring pass over them.
+        """
+        prompts = self.shape.rollout_prompts(tokens) * self.shape.prompt_tokens
+        logits = self.shape.rollout_rows(tokens) * self.logit_bytes
+        reading = self.curves["reference pass"](prompts)
+        return {
+            "keys and values": float(min(tokens, self.shape.whole) * self.token_bytes),
+            "reading prompts, or logits": max(reading, logits),
+            **({"gathered weights": self.gathered_for_rollout} if self.gathered_for_rollout else {}),
+        }
+
+
+def measure(reasoner: Reasoner, shown: Sequence[ShownPair], ranks: int, device_type: DeviceType) -> Measured:
+    """Measure a reasoner's step on the meta device.
+
+    Args:
+        reasoner: loaded or not.
+        shown: the step's pairs or demonstrations.
+        ranks: processes that weights are sharded over.
+        device_type: whose attention kernels.
+    """
+    spec = reasoner.policy_spec
+    # fresh adapters have the sizes of the ones that are started from, which would have to be read
+    models = load(replace(spec, start=None) if spec.lora else spec, reasoner.reference_name, empty=True)
+    listener = _listener(reasoner)
+    prompts, shape = _step(reasoner, shown, models.reader)
+    held = _weights(reasoner, models, listener)
+    trained = [p for p in models.policy.parameters() if p.requires_grad]
+    held["gradients"] = float(sum(map(footprint.tensor_bytes, trained)))
+    costs = [optimizer_bytes(reasoner.make_optimizer, p.dtype, device_type) for p in trained[:1]]  # all of one format
+    elements = sum(p.numel() for p in trained)
+    held["optimizer state"] = sum(elements * cost.state for cost in costs)
+    held = {name: size / ranks for name, size in held.items()}
+    gathered, rollout_copy = _gathered(reasoner, models.policy) if ranks > 1 else (0.0, 0.0)
+    if ranks > 1:
+        models.policy.to(getattr(torch, reasoner.sharding.compute_dtype))
+    features, encoding = footprint.encoding_bytes(models.policy.eval(), _on_meta(prompts), device_type)
+    held["image features"] = float(features)
+    samples = isinstance(reasoner, ListenerGRPO)
+    curves = _curves(reasoner, models, listener, prompts, shape, device_type)
+    return Measured(
+        shape=shape,
+        held=held,
+        images={"encoding": float(encoding - features)},
+        curves=curves,
+        gathered=gathered,
+        gathered_for_rollout=rollout_copy,
+        token_bytes=footprint.key_value_bytes(models.policy),
+        logit_bytes=footprint.sampling_bytes(models.policy),
+        logits_chunk=footprint.logits_chunk_bytes(models.policy, shape.whole),
+        optimizer_step={"scratch": sum(elements * cost.scratch for cost in costs) / ranks},
+        smallest_pass=shape.smallest if samples else shape.whole,  # fine-tuning cuts nothing
+    )
+
+
+def _listener(reasoner: Reasoner) -> tuple[Backbone, Any] | None:
+    """The model that listens, if it has one of its own, and its label ids."""
+    listener = reasoner.listener
+    if not isinstance(listener, ModelListener):
+        return None
+    backbone, reader = load_backbone(listener.name, PolicySpec(listener.name, dtype=listener.dtype), empty=True)
+    return backbone.requires_grad_(False), label_token_ids(reader.tokenizer, reasoner.task.labels)
+
+
+def _step(reasoner: Reasoner, shown: Sequence[Any], reader: Reader) -> tuple[PromptBatch, StepShape]:
+    """The step's prompts, and its shape: completions at their full length, or as they were written."""
+    pairs = [one.shown if isinstance(one, Demonstration) else one for one in shown]
+    longest = reasoner.sampling.max_new_tokens
+    written = [reasoner.task.write(one) for one in shown if isinstance(one, Demonstration)]
+    if written:
+        longest = max(len(reader.encoder.encode_text(text)) + 1 for text in written)
+    prompts = reader.encoder.encode([reasoner.task.encode(pair) for pair in pairs], room=longest)
+    group_size = reasoner.group_size if isinstance(reasoner, ListenerGRPO) else 1
+    return prompts, StepShape(len(pairs), prompts.input_ids_PS.shape[1], group_size, longest)
+
+
+def _weights(reasoner: Reasoner, models: Models, listener: tuple[Backbone, Any] | None) -> dict[str, float]:
+    """Each model's weights; those that two of them share are counted with the first."""
+    spec = reasoner.policy_spec
+    counted: set[int] = set()
+    policy = footprint.weight_bytes(models.policy, four_bits=spec.quantization is not None, counted=counted)
+    reference = footprint.weight_bytes(models.reference, counted=counted)
+    if spec.lora is not None and spec.start is not None and reasoner.reference_name == "start":
+        reference += sum(footprint.tensor_bytes(p) for p in models.policy.parameters() if p.requires_grad)
+    loaded = reasoner.models is not None and models.shares_vision and not reasoner.shares_vision
+    if loaded:  # the towers turned out to differ
+        reference += footprint.weight_bytes(models.policy.vision_tower)
+    return {
+        "weights of the policy": policy,
+        "weights of the reference": reference,
+        "weights of the listener": footprint.weight_bytes(listener[0]) if listener else 0.0,
+    }
+
+
+def _gathered(reasoner: Reasoner, policy: Backbone) -> tuple[float, float]:
+    """What sharded weights take where they are gathered: during a pass, and during a rollout.
+
+    A pass holds the root's (embeddings, norms, output matrix), one layer and the next, which is fetched ahead, and in
+    the backward pass the gradients of the root and of a layer.
+    """
+    size = torch.empty(0, dtype=getattr(torch, reasoner.sharding.compute_dtype)).element_size()
+    layers = [sum(p.numel() for p in layer.parameters()) for layer in policy.layers()]
+    everything = sum(p.numel() for p in policy.parameters())
+    root = everything - sum(layers)
+    a_pass = size * (2 * root + 3 * max(layers))
+    return float(a_pass), float(size * everything if reasoner.sharding.gather_for_rollout else a_pass)
+
+
+def _curves(
+    reasoner: Reasoner,
+    models: Models,
+    listener: tuple[Backbone, Any] | None,
+    prompts: PromptBatch,
+    shape: StepShape,
+    device_type: DeviceType,
+) -> dict[str, Curve]:
+    """The passes of a step, each measured at one completion, half a group, a group and two groups."""
+    policy, group = models.policy, shape.group_size
+    cuts = sorted({(1, 1), (1, -(-group // 2)), (1, group), (min(2, shape.prompts), group)})
+    rows = [Rows(count, shape.prompt_tokens, completions, shape.completion_tokens) for count, completions in cuts]
+    scratch = _dequantized(reasoner, policy)
+    longest = int(prompts.lengths_P.argmax())
+    images = _on_meta(prompts.select(slice(longest, longest + 1))) if reasoner.policy_spec.train_vision else None
+    labels = label_token_ids(models.reader.tokenizer, reasoner.task.labels)
+    curves = {}
+    if isinstance(reasoner, ListenerGRPO):
+        policy.eval()
+        costs = [footprint.scoring_bytes(policy, cut, device_type, label_ids=labels) + scratch for cut in rows]
+        curves["reference pass"] = Curve([(cut.tokens, cost) for cut, cost in zip(rows, costs, strict=True)])
+        if listener is not None:
+            heard = [footprint.scoring_bytes(listener[0], cut, device_type, label_ids=listener[1]) for cut in rows]
+            curves["listener's pass"] = Curve([(cut.tokens, cost) for cut, cost in zip(rows, heard, strict=True)])
+    policy.train()
+    costs = [footprint.update_bytes(policy, cut, device_type, images) + scratch for cut in rows]
+    policy.eval()
+    return {**curves, "update pass": Curve([(cut.tokens, cost) for cut, cost in zip(rows, costs, strict=True)])}
+
+
+def _dequantized(reasoner: Reasoner, policy: Backbone) -> int:
+    """The greatest 4-bit weight, written out for the time that it is computed with."""
+    if reasoner.policy_spec.quantization is None:
+        return 0
+    size = torch.empty(0, dtype=getattr(torch, reasoner.policy_spec.dtype)).element_size()
+    return size * max(p.numel() for layer in policy.language_model.layers for p in layer.parameters())  # type: ignore[union-attr]
+
+
+def _on_meta(prompts: PromptBatch) -> PromptBatch:
+    """The same prompts with no patches in them; their grids stay real, since lengths are read off them."""
+    return replace(prompts, pixel_values_RC=prompts.pixel_values_RC.to("meta"))
