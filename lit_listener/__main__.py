@@ -15,6 +15,7 @@ Train a vision-language reasoner with GRPO and a listener to judge which of two 
 commands:
   fit        train: python -m lit_listener fit --config FILE [--config OVERLAY] [--model.… --data.… --trainer.…]
              go on with a run that stopped: python -m lit_listener fit --resume RUN_DIR
+             what a step will hold in memory: python -m lit_listener fit --config FILE --print_plan [--plan_for_gib N]
   validate   judge the config's validation pairs
   test       judge the config's test pairs; writes predictions.parquet
   predict    judge the config's test pairs, with no summary; writes predictions.parquet

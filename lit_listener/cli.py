@@ -22,6 +22,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lit_listener.training.callbacks import ExportModel, PredictionsFile, SampleTable
 from lit_listener.training.data_module import PreferenceData
+from lit_listener.training.plan.callback import PlanMemory, printed_plan
 from lit_listener.training.reasoner import Reasoner
 from lit_listener.training.run.checkpoints import RunCheckpoint
 from lit_listener.training.run.config import SaveRunConfig, run_loggers
@@ -60,6 +61,9 @@ class ReasonerCLI(LightningCLI):
 
     found: FoundRun | None = None
     """The run that is gone on with."""
+    prints_plan = False
+    """Print the memory plan instead of training."""
+    plan_for_gib: float | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Options of the run, its samples, its checkpoints and its alarms."""
@@ -91,11 +95,25 @@ class ReasonerCLI(LightningCLI):
                 "config, or the one in --run_dir. Without --config the run's own is used; options that differ from it "
                 "take effect.",
             )
+            parser.add_argument(
+                "--print_plan",
+                action="store_true",
+                help="print what a step will hold in memory and how it is cut to fit, and exit; needs no GPU, no weights",
+            )
+            parser.add_argument(
+                "--plan_for_gib",
+                type=float | None,
+                default=None,
+                help="with --print_plan: memory of the GPU that is planned for, in GiB; by default this machine's",
+            )
         return parser
 
     def _parse_ckpt_path(self) -> None:
         """Find the run to go on with, where Lightning would look for hyper-parameters, which our checkpoints lack."""
         config = self.config.get(self.config.get("subcommand") or "", {})
+        self.prints_plan, self.plan_for_gib = config.pop("print_plan", False), config.pop("plan_for_gib", None)
+        if self.plan_for_gib is not None and not self.prints_plan:
+            raise ValueError("--plan_for_gib names the GPU of a plan: give --print_plan too, or leave it out")
         resume = config.pop("resume", None)
         if resume is None:
             return
@@ -136,7 +154,11 @@ class ReasonerCLI(LightningCLI):
         config.run_dir = config.trainer.default_root_dir = str(folder)
         if self.found is not None:
             self._tell_what_goes_on(self.found)
-        elif self.subcommand == "fit" and not started_by_another and (folder / "config.yaml").exists():
+        elif (
+            self.subcommand == "fit"
+            and not (started_by_another or self.prints_plan)
+            and (folder / "config.yaml").exists()
+        ):
             raise FileExistsError(
                 f"--run_dir: {folder} holds another run; name a new folder, or delete that one, or go on with it: "
                 f"--resume {folder}"
@@ -163,6 +185,9 @@ class ReasonerCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the run's loggers, which are no part of its config: another run from it must not write to this folder."""
         config = self.config[self.subcommand] if self.subcommand else self.config
+        if self.prints_plan:  # before there is a Trainer, which would want the config's GPUs
+            _tell(str(printed_plan(self.model, self.datamodule, config.trainer, self.plan_for_gib)))
+            sys.exit(0)
         if self.subcommand != "fit":
             kwargs["logger"] = False
         elif config.trainer.logger in (None, True):
@@ -218,7 +243,7 @@ def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> Reasoner
                 save_config_kwargs={"save_to_log_dir": False},
                 parser_kwargs={"prog": "python -m lit_listener"},
                 auto_configure_optimizers=False,
-                trainer_defaults={"callbacks": [StepProgressBar(), PredictionsFile(), PostMortem()]},
+                trainer_defaults={"callbacks": [StepProgressBar(), PredictionsFile(), PostMortem(), PlanMemory()]},
                 args=args if isinstance(args, dict) else None,
                 run=run,
             )

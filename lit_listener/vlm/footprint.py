@@ -6,14 +6,14 @@ measured in the weights' own number formats.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lit_listener.vlm.backbone import _LOGITS_PER_CHUNK, Backbone
+from lit_listener.vlm.backbone import _LOGITS_PER_CHUNK, Backbone, LabelIds
 from lit_listener.vlm.encoding import PromptBatch
 from lit_listener.vlm.live_bytes import DeviceType, LiveBytes, attention_of
 from lit_listener.vlm.packing import PackedBatch
@@ -22,6 +22,9 @@ from lit_listener.vlm.rollout import sample
 FOUR_BIT_BYTES = 0.516
 """Bytes of a weight in NF4: half a byte, a byte for each 64 weights' scale, and those scales' own scales (1 / 64 / 256
 of 4 bytes)."""
+
+_SHALLOW = 2
+"""Layers by which the shallow models differ that a deep one's passes are measured on."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,12 @@ def packed_rows(rows: Rows, device: str = "meta") -> PackedBatch:
     )
 
 
-def scoring_bytes(backbone: Backbone, rows: Rows, device_type: DeviceType, *, label_ids: Any = ()) -> int:
+def scoring_bytes(backbone: Backbone, rows: Rows, device_type: DeviceType, *, label_ids: LabelIds = ()) -> float:
     """Most bytes that a packed pass without gradients holds beside the weights, its input included."""
+    return _over_layers(backbone, lambda: _scoring_bytes(backbone, rows, device_type, label_ids))
+
+
+def _scoring_bytes(backbone: Backbone, rows: Rows, device_type: DeviceType, label_ids: LabelIds) -> int:
     with torch.no_grad(), _measured(device_type) as bytes_held:
         packed = packed_rows(rows)
         places_N = torch.zeros(len(packed.targets_NT), dtype=torch.long, device="meta") if label_ids else None
@@ -103,9 +110,7 @@ def scoring_bytes(backbone: Backbone, rows: Rows, device_type: DeviceType, *, la
     return bytes_held.peak
 
 
-def update_bytes(
-    backbone: Backbone, rows: Rows, device_type: DeviceType, images: PromptBatch | None = None
-) -> int:
+def update_bytes(backbone: Backbone, rows: Rows, device_type: DeviceType, images: PromptBatch | None = None) -> float:
     """Most bytes that a packed pass and its backward pass hold beside weights and gradients.
 
     Args:
@@ -117,6 +122,10 @@ def update_bytes(
     for parameter in backbone.parameters():  # there from another pass, to be added to
         if parameter.requires_grad and parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
+    return _over_layers(backbone, lambda: _update_bytes(backbone, rows, device_type, images))
+
+
+def _update_bytes(backbone: Backbone, rows: Rows, device_type: DeviceType, images: PromptBatch | None) -> int:
     with torch.enable_grad(), _measured(device_type) as bytes_held:
         features = [backbone.image_features(images) for _ in range(rows.rows)] if images is not None else []
         scores = backbone.score(packed_rows(rows), _no_features(backbone))
@@ -145,13 +154,33 @@ def sampling_bytes(backbone: Backbone) -> float:
     with torch.no_grad(), LiveBytes() as bytes_held:
         logits = torch.zeros(rows, columns, dtype=dtype)
         sample(logits, torch.zeros(rows), 1.0, few)
-    return bytes_held.peak / (rows * columns) * backbone.model.lm_head.weight.shape[0]
+    vocabulary: int = backbone.model.lm_head.weight.shape[0]
+    return bytes_held.peak / (rows * columns) * vocabulary
 
 
 def logits_chunk_bytes(backbone: Backbone, tokens: int) -> float:
     """Bytes of the float32 logits that a pass over so many tokens makes at once."""
-    vocabulary = backbone.model.lm_head.weight.shape[0]
+    vocabulary: int = backbone.model.lm_head.weight.shape[0]
     return 4.0 * min(tokens, max(1, _LOGITS_PER_CHUNK // vocabulary)) * vocabulary
+
+
+def _over_layers(backbone: Backbone, measure: Callable[[], int]) -> float:
+    """What a deep model's pass holds, from that of two shallow ones: its layers are all alike, and measuring is slow.
+
+    Qwen3-VL's first layers, which take image features, are among those that both have.
+    """
+    decoder: Any = backbone.language_model
+    layers = decoder.layers
+    if len(layers) <= 3 * _SHALLOW:
+        return measure()
+    sizes = []
+    try:
+        for count in (2 * _SHALLOW, 3 * _SHALLOW):
+            decoder.layers = layers[:count]
+            sizes.append(measure())
+    finally:
+        decoder.layers = layers
+    return sizes[0] + (len(layers) / _SHALLOW - 2) * (sizes[1] - sizes[0])
 
 
 @contextlib.contextmanager
@@ -167,7 +196,7 @@ def _no_features(backbone: Backbone) -> Tensor:
 
 
 def _four_bit_weights(module: nn.Module) -> set[int]:
-    """The weights that are read into 4 bits: linear layers of the language model, neither adapters nor output matrix."""
+    """The weights read into 4 bits: the language model's linear layers, neither adapters nor output matrix."""
     found = set()
     for backbone in (part for part in module.modules() if isinstance(part, Backbone)):
         for name, layer in backbone.language_model.named_modules():

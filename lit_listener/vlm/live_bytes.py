@@ -1,14 +1,14 @@
 """How many bytes of tensors a piece of computation holds at once, on real tensors or on meta ones that hold none.
 
-torch has such trackers (``FakeTensorMode``, ``MemTracker``), but they stop at a value that is read off a tensor, which a
-packed pass does. Here tensors are on the meta device, every value read off them is 0 (no image slots, no suppressed
-id), and each storage is counted from the operation that makes it until nobody holds it any more. Not seen: what a kernel
-takes and gives back within one operation, and what an allocator rounds up.
+torch has such trackers (``FakeTensorMode``, ``MemTracker``), but they stop at a value that is read off a tensor, which
+a packed pass does. Here tensors are on the meta device, every value read off them is 0 (no image slots, no suppressed
+id), and each storage is counted from the operation that makes it until nobody holds it any more. Not seen: what a
+kernel takes and gives back within one operation, and what an allocator rounds up.
 """
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -18,6 +18,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 DeviceType = Literal["cuda", "cpu"]
+
+_INDEXED = (
+    torch.ops.aten.index.Tensor,
+    torch.ops.aten.index_put.default,
+    torch.ops.aten.index_put_.default,
+    torch.ops.aten._index_put_impl_.default,
+)
 
 
 class LiveBytes(TorchDispatchMode):
@@ -34,24 +41,27 @@ class LiveBytes(TorchDispatchMode):
         """Most bytes held at once so far."""
         self._known: set[int] = set()
 
-    def __torch_dispatch__(  # noqa: D102, PLW3201  # torch's name
+    def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
             return False if args[0].dtype == torch.bool else 0
         if func is torch.ops.aten.nonzero.default and args[0].is_meta:
             return torch.empty(0, args[0].ndim, dtype=torch.long, device="meta")
-        given = tree_leaves((args, kwargs))
-        if any(isinstance(one, Tensor) and one.is_meta for one in given):  # image grids stay real: lengths are read
-            args, kwargs = tree_map_only(Tensor, _on_meta, (args, kwargs))
+        given = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        if any(tensor.is_meta for tensor in given):
+            if not all(tensor.is_meta for tensor in given):  # image grids stay real: lengths are read off them
+                args, kwargs = tree_map_only(Tensor, _on_meta, (args, kwargs))
+            if func in _INDEXED:
+                args = (args[0], _chosen(args[1]), *args[2:])
         self._see(given, counted=False)
         result = func(*args, **(kwargs or {}))
-        self._see(result, counted=True)
+        self._see(tree_leaves(result), counted=True)
         self.peak = max(self.peak, self.live)
         return result
 
-    def _see(self, tensors: Any, *, counted: bool) -> None:
-        for tensor in tree_leaves(tensors):
+    def _see(self, tensors: Iterable[Any], *, counted: bool) -> None:
+        for tensor in tensors:
             if not isinstance(tensor, Tensor):
                 continue
             storage = tensor.untyped_storage()
@@ -94,7 +104,7 @@ def attention_of(device_type: DeviceType) -> Iterator[None]:
             return kernel(query, key, value, attn_mask, is_causal)
         return own(query, key, value, attn_mask, dropout_p, is_causal, **options)
 
-    functional.scaled_dot_product_attention = attention
+    functional.scaled_dot_product_attention = attention  # type: ignore[assignment]  # takes the same arguments
     try:
         yield
     finally:
@@ -103,6 +113,17 @@ def attention_of(device_type: DeviceType) -> Iterator[None]:
 
 def _on_meta(tensor: Tensor) -> Tensor:
     return tensor if tensor.is_meta else torch.empty_like(tensor, device="meta")
+
+
+def _chosen(indices: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Indices in which a mask chooses nothing: what it would choose cannot be known."""
+    chosen: list[Tensor | None] = []
+    for index in indices:
+        if index is None or index.dtype != torch.bool:
+            chosen.append(index)
+        else:
+            chosen += [torch.empty(0, dtype=torch.long, device="meta")] * index.ndim
+    return chosen
 
 
 def _added(mask: Tensor | None, query: Tensor) -> Tensor | None:

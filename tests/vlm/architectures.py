@@ -64,6 +64,6 @@ def write_architecture(folder: Path, **sizes: Any) -> Path:
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     GenerationConfig(eos_token_id=token("<|im_end|>"), pad_token_id=token("<|endoftext|>")).save_pretrained(folder)
-    limits = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}
+    limits = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 16384}
     Qwen2VLImageProcessorPil(patch_size=14, merge_size=2, size=limits).save_pretrained(folder)
     return folder

@@ -91,14 +91,14 @@ def measure(reasoner: Reasoner, shown: Sequence[ShownPair], ranks: int, device_t
     gathered, rollout_copy = _gathered(reasoner, models.policy) if ranks > 1 else (0.0, 0.0)
     if ranks > 1:
         models.policy.to(getattr(torch, reasoner.sharding.compute_dtype))
-    features, encoding = footprint.encoding_bytes(models.policy.eval(), _on_meta(prompts), device_type)
-    held["image features"] = float(features)
+    features, encoding = footprint.encoding_bytes(models.policy.eval(), _longest(prompts), device_type)
+    held["image features"] = float(shape.prompts * features)  # the images of a step are encoded all at once
     samples = isinstance(reasoner, ListenerGRPO)
     curves = _curves(reasoner, models, listener, prompts, shape, device_type)
     return Measured(
         shape=shape,
         held=held,
-        images={"encoding": float(encoding - features)},
+        images={"encoding": float(shape.prompts * (encoding - features))},
         curves=curves,
         gathered=gathered,
         gathered_for_rollout=rollout_copy,
@@ -176,8 +176,7 @@ def _curves(
     cuts = sorted({(1, 1), (1, -(-group // 2)), (1, group), (min(2, shape.prompts), group)})
     rows = [Rows(count, shape.prompt_tokens, completions, shape.completion_tokens) for count, completions in cuts]
     scratch = _dequantized(reasoner, policy)
-    longest = int(prompts.lengths_P.argmax())
-    images = _on_meta(prompts.select(slice(longest, longest + 1))) if reasoner.policy_spec.train_vision else None
+    images = _longest(prompts) if reasoner.policy_spec.train_vision else None
     labels = label_token_ids(models.reader.tokenizer, reasoner.task.labels)
     curves = {}
     if isinstance(reasoner, ListenerGRPO):
@@ -197,10 +196,12 @@ def _dequantized(reasoner: Reasoner, policy: Backbone) -> int:
     """The greatest 4-bit weight, written out for the time that it is computed with."""
     if reasoner.policy_spec.quantization is None:
         return 0
-    size = torch.empty(0, dtype=getattr(torch, reasoner.policy_spec.dtype)).element_size()
-    return size * max(p.numel() for layer in policy.language_model.layers for p in layer.parameters())  # type: ignore[union-attr]
+    weights = [p.numel() for layer in policy.layers() for p in layer.parameters()]
+    return max(weights) * torch.empty(0, dtype=getattr(torch, reasoner.policy_spec.dtype)).element_size()
 
 
-def _on_meta(prompts: PromptBatch) -> PromptBatch:
-    """The same prompts with no patches in them; their grids stay real, since lengths are read off them."""
-    return replace(prompts, pixel_values_RC=prompts.pixel_values_RC.to("meta"))
+def _longest(prompts: PromptBatch) -> PromptBatch:
+    """The longest prompt, with no patches in it; its images' grids stay real, since lengths are read off them."""
+    longest = int(prompts.lengths_P.argmax())
+    alone = prompts.select(slice(longest, longest + 1))
+    return replace(alone, pixel_values_RC=alone.pixel_values_RC.to("meta"))

@@ -6,7 +6,7 @@ the allocator's gaps, CUDA's own memory and DDP's buckets, which the tenth that 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lit_listener.data.records import ShownPair
 from lit_listener.training.memory_options import Memory
@@ -14,7 +14,6 @@ from lit_listener.training.plan.costs import StepShape, largest
 from lit_listener.training.plan.measured import Measured, measure
 from lit_listener.training.reasoner import Reasoner
 from lit_listener.vlm.live_bytes import DeviceType
-from lit_listener.vlm.specs import PolicySpec
 
 USABLE = 0.9
 """Share of the free memory that is planned with."""
@@ -61,6 +60,10 @@ class Plan:
         """Whether that is within the usable share of the device's memory (true where none is known)."""
         return self.free_bytes is None or self.total <= USABLE * self.free_bytes
 
+    def with_budgets(self, max_tokens_per_pass: int | None, max_rollout_tokens: int | None) -> "Plan":
+        """The same plan with budgets that all ranks have agreed on, which are no larger."""
+        return replace(self, max_tokens_per_pass=max_tokens_per_pass, max_rollout_tokens=max_rollout_tokens)
+
     def __str__(self) -> str:
         shape = self.shape
         rows = [(f"  {name}", size) for name, size in self.held.items()]
@@ -79,7 +82,7 @@ class Plan:
             self._cut("max_rollout_tokens", self.max_rollout_tokens),
         ]
         if not self.fits:
-            lines.append("This does not fit, however it is cut. To make it smaller, in this order:")
+            lines.append("This does not fit, cut as far as it may be. To make it smaller, in this order:")
             lines += [f"  {option}" for option in self.advice]
         return "\n".join(lines)
 
@@ -138,7 +141,7 @@ def make_plan(
         max_tokens_per_pass=per_pass,
         max_rollout_tokens=per_rollout,
         given=given,
-        advice=tuple(_advice(reasoner.policy_spec, ranks)),
+        advice=tuple(_advice(reasoner, ranks)),
     )
 
 
@@ -151,20 +154,25 @@ def _moments(measured: Measured, per_pass: int | None, per_rollout: int | None) 
     return {**moments, "optimizer": measured.optimizer_step}
 
 
-def _advice(spec: PolicySpec, ranks: int) -> list[str]:
-    advice = []
+def _advice(reasoner: Reasoner, ranks: int) -> list[str]:
+    spec, given = reasoner.policy_spec, reasoner.memory
+    advice = [
+        f"model.memory.{option}: null (chosen to fit), or below {getattr(given, option)}"
+        for option in ("max_tokens_per_pass", "max_rollout_tokens")
+        if getattr(given, option) is not None
+    ]
     if not spec.gradient_checkpointing:
         advice.append("model.policy.gradient_checkpointing: true (layers are computed twice)")
     if spec.lora is None:
-        advice.append(
-            "model.policy.lora: {rank: 16, alpha: 32.0} (adapters train, not all weights)"
-            + ("; or shard the weights over several GPUs (ModelParallelStrategy)" if ranks == 1 else "")
+        sharded = (
+            " or weights sharded over several GPUs (trainer.strategy: ModelParallelStrategy)" if ranks == 1 else ""
         )
+        advice.append(f"model.policy.lora: {{rank: 16, alpha: 32.0}} (adapters train, not all weights){sharded}")
     elif spec.quantization is None:
         advice.append("model.policy.quantization: nf4 (the frozen weights in 4 bits)")
-    if spec.lora is not None and spec.dtype == "float32":
-        advice.append("model.policy.dtype: bfloat16")
-    advice.append(f"model.policy.max_pixels, lower (now {spec.max_pixels}): an image takes fewer tokens")
-    advice.append("model.sampling.max_new_tokens, lower: completions take fewer tokens")
-    advice.append("data.batch_size, lower: fewer images are encoded at once")
-    return advice
+        if spec.dtype == "float32":
+            advice.append("model.policy.dtype: bfloat16")
+    now = "the model's own bound" if spec.max_pixels is None else spec.max_pixels
+    advice.append(f"model.policy.max_pixels: lower (now {now}), so that an image takes fewer tokens")
+    advice.append(f"model.sampling.max_new_tokens: lower (now {reasoner.sampling.max_new_tokens})")
+    return [*advice, "data.batch_size: lower, so that fewer images are encoded at once"]
