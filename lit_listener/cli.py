@@ -98,7 +98,7 @@ class ReasonerCLI(LightningCLI):
             parser.add_argument(
                 "--print_plan",
                 action="store_true",
-                help="print what a step will hold in memory and how it is cut to fit, and exit; needs no GPU, no weights",
+                help="print what a step will hold in memory and how it is cut to fit, and exit; needs no GPU",
             )
             parser.add_argument(
                 "--plan_for_gib",
