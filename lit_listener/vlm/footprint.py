@@ -180,7 +180,8 @@ def _over_layers(backbone: Backbone, measure: Callable[[], int]) -> float:
             sizes.append(measure())
     finally:
         decoder.layers = layers
-    return sizes[0] + (len(layers) / _SHALLOW - 2) * (sizes[1] - sizes[0])
+    steps: float = len(layers) / _SHALLOW - 2
+    return sizes[0] + steps * (sizes[1] - sizes[0])
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """Shapes, curves and the largest cut that fits."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,8 +74,8 @@ def test_the_largest_budget_that_fits_is_chosen(smallest, more, each, limit):
 
 
 def test_a_cost_at_the_limit_fits():
-    assert largest(10, 5000, lambda tokens: float(tokens), 1024.0) == 1024
-    assert largest(10, 5000, lambda tokens: float(tokens), 1023.9) == 768
-    assert largest(10, 5000, lambda tokens: float(tokens), 5000.0) == 5000
-    assert largest(10, 5000, lambda tokens: float(tokens), 1.0) == 256
-    assert largest(10, 200, lambda tokens: float(tokens), 1.0) == 200
+    assert largest(10, 5000, float, 1024.0) == 1024
+    assert largest(10, 5000, float, 1023.9) == 768
+    assert largest(10, 5000, float, 5000.0) == 5000
+    assert largest(10, 5000, float, 1.0) == 256
+    assert largest(10, 200, float, 1.0) == 200
