@@ -83,7 +83,6 @@ class Reasoner(lightning.LightningModule):
         self.schedule = schedule
         self.gradient_clip_norm = gradient_clip_norm
         self.memory = memory
-        self.planned: Any = None  # the memory plan, where one was made
         self.sharding = sharding
         self.engine = engine or GroupedRollout()
         self.budget = TokenBudget(memory.max_tokens_per_pass)

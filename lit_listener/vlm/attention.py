@@ -59,13 +59,15 @@ def grouped_attention(
     """
     heads, shared = query_BHQE.shape[1], key_BJKE.shape[1]
     if mask is None:
+        if query_BHQE.is_cuda and query_BHQE.dtype == torch.float32:  # no fused kernel shares keys in this format
+            key_BJKE, value_BJKE = (given.repeat_interleave(heads // shared, 1) for given in (key_BJKE, value_BJKE))
         return functional.scaled_dot_product_attention(
-            query_BHQE, key_BJKE, value_BJKE, is_causal=True, scale=scaling, enable_gqa=heads != shared
+            query_BHQE, key_BJKE, value_BJKE, is_causal=True, scale=scaling, enable_gqa=key_BJKE.shape[1] != heads
         )
     # the heads that share a key stand one after another as queries of it: nothing is repeated for them
     folded = query_BHQE.reshape(len(query_BHQE), shared, -1, query_BHQE.shape[-1])
     seen = functional.scaled_dot_product_attention(folded, key_BJKE, value_BJKE, attn_mask=mask, scale=scaling)
-    return seen.view(query_BHQE.shape)
+    return seen.reshape(query_BHQE.shape)
 
 
 def _attend(
@@ -82,11 +84,14 @@ def _attend(
     """What transformers calls in every decoder layer."""
     if pattern is None:  # a pass that is not ours: the model's own
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    layer: int = module.layer_idx  # type: ignore[assignment]
     device = query.device.type
-    if torch.is_autocast_enabled(device):  # as it would fused attention: positions have made float32 of the keys
-        query, key, value = (given.to(torch.get_autocast_dtype(device)) for given in (query, key, value))
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return pattern.attend(layer, query, key, value, scaling), None
+    # as it would fused attention itself: positions have made float32 of the keys
+    query, key, value = (given.to(torch.get_autocast_dtype(device)) for given in (query, key, value))
     with torch.autocast(device, enabled=False):
-        return pattern.attend(module.layer_idx, query, key, value, scaling), None  # type: ignore[arg-type]
+        return pattern.attend(layer, query, key, value, scaling), None
 
 
 AttentionInterface.register(_NAME, _attend)

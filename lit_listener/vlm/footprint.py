@@ -17,7 +17,7 @@ from lit_listener.vlm.backbone import _LOGITS_PER_CHUNK, Backbone, LabelIds
 from lit_listener.vlm.encoding import PromptBatch
 from lit_listener.vlm.live_bytes import DeviceType, LiveBytes, attention_of
 from lit_listener.vlm.packing import PackedBatch
-from lit_listener.vlm.rollout import sample
+from lit_listener.vlm.rollout.engine import Sampler
 
 FOUR_BIT_BYTES = 0.516
 """Bytes of a weight in NF4: half a byte, a byte for each 64 weights' scale, and those scales' own scales (1 / 64 / 256
@@ -81,7 +81,11 @@ def key_value_bytes(backbone: Backbone) -> int:
 
 
 def packed_rows(rows: Rows, device: str = "meta") -> PackedBatch:
-    """Packed rows of a given shape, all zeros: no image slots, and a token costs what any other costs."""
+    """Packed rows of a given shape, all zeros: no image slots, and a token costs what any other costs.
+
+    Read as on the meta device, where no mask is true, their prompts are padded and padding is squeezed out: what costs
+    most.
+    """
     count = rows.rows * rows.completions
 
     def zeros(*shape: int, dtype: torch.dtype = torch.long) -> Tensor:
@@ -90,7 +94,9 @@ def packed_rows(rows: Rows, device: str = "meta") -> PackedBatch:
     return PackedBatch(
         input_ids_PK=zeros(rows.rows, rows.row_tokens),
         position_ids_3PK=zeros(3, rows.rows, rows.row_tokens),
-        attention_P1KK=zeros(rows.rows, 1, rows.row_tokens, rows.row_tokens, dtype=torch.bool),
+        segments_PK=zeros(rows.rows, rows.row_tokens),
+        order_PK=zeros(rows.rows, rows.row_tokens),
+        prompt_mask_PS=zeros(rows.rows, rows.prompt_tokens, dtype=torch.bool),
         source_NT=zeros(count, rows.completion_tokens),
         targets_NT=zeros(count, rows.completion_tokens),
         mask_NT=zeros(count, rows.completion_tokens, dtype=torch.bool),
@@ -153,9 +159,10 @@ def sampling_bytes(backbone: Backbone) -> float:
     )
     with torch.no_grad(), LiveBytes() as bytes_held:
         logits = torch.zeros(rows, columns, dtype=dtype)
-        sample(logits, torch.zeros(rows), 1.0, few)
+        Sampler(few, 1.0)(logits, torch.zeros(rows))
     vocabulary: int = backbone.model.lm_head.weight.shape[0]
-    return bytes_held.peak / (rows * columns) * vocabulary
+    a_logit: float = bytes_held.peak / (rows * columns)
+    return a_logit * vocabulary
 
 
 def logits_chunk_bytes(backbone: Backbone, tokens: int) -> float:

@@ -86,8 +86,8 @@ def attention_of(device_type: DeviceType) -> Iterator[None]:
     again in the backward pass. Real tensors go to it as ever.
 
     Args:
-        device_type: cuda: the memory-efficient kernel, the only fused one of CUDA that takes a mask. cpu: the CPU's
-            own fused kernel.
+        device_type: cuda: the flash kernel, and where there is a mask or float32 the memory-efficient one, which alone
+            takes them. cpu: the CPU's own fused kernel.
     """
     own, kernel = functional.scaled_dot_product_attention, _KERNELS[device_type]
 
@@ -100,7 +100,7 @@ def attention_of(device_type: DeviceType) -> Iterator[None]:
         is_causal: bool = False,
         **options: Any,
     ) -> Tensor:
-        if query.is_meta and not options.get("enable_gqa"):
+        if query.is_meta:
             return kernel(query, key, value, attn_mask, is_causal)
         return own(query, key, value, attn_mask, dropout_p, is_causal, **options)
 
@@ -133,7 +133,11 @@ def _added(mask: Tensor | None, query: Tensor) -> Tensor | None:
     return torch.zeros_like(mask, dtype=query.dtype).masked_fill_(~mask, float("-inf"))
 
 
-def _efficient_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+def _cuda_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    if mask is None and query.dtype != torch.float32:
+        return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, 0.0, causal)[0]  # type: ignore[no-any-return]
+    if key.shape[1] != query.shape[1]:
+        key, value = (given.repeat_interleave(query.shape[1] // given.shape[1], 1) for given in (key, value))
     bias = _added(mask, query)
     if bias is not None:
         bias = bias.expand(query.shape[0], query.shape[1], -1, -1)
@@ -152,6 +156,6 @@ def _cpu_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | Non
 
 
 _KERNELS: dict[DeviceType, Callable[[Tensor, Tensor, Tensor, Tensor | None, bool], Tensor]] = {
-    "cuda": _efficient_attention,
+    "cuda": _cuda_attention,
     "cpu": _cpu_attention,
 }

@@ -75,7 +75,7 @@ class FusedGroups:
         own_NHTE = grouped_attention(
             self._by_completion(query), self._beside_prompt(key), self._beside_prompt(value), scaling, self._own_mask
         )
-        own_PHXE = own_NHTE.view(self.groups, self.group_size, *own_NHTE.shape[1:]).transpose(1, 2).flatten(2, 3)
+        own_PHXE = own_NHTE.reshape(self.groups, self.group_size, *own_NHTE.shape[1:]).transpose(1, 2).flatten(2, 3)
         loose_PXHE = torch.cat([prompt_PHSE, own_PHXE], 2).transpose(1, 2)
         if not self.squeezed:
             return loose_PXHE

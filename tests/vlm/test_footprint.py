@@ -88,7 +88,6 @@ def test_keys_and_values_of_a_token_by_hand(tiny_folder):
         {"lora": LORA},
         {"lora": LORA, "dtype": "bfloat16"},
         {"gradient_checkpointing": True},
-        {"attention": "eager"},
         {"train_vision": True},
     ],
     ids=str,
@@ -139,12 +138,11 @@ def test_a_deep_model_is_measured_by_shallow_ones(tmp_path, options):
     assert len(empty.layers()) == 9 + 2, "all layers are back"
 
 
-def test_checkpointing_makes_an_update_smaller_and_a_mask_of_scores_larger(tiny_folder):
+def test_checkpointing_makes_an_update_smaller(tiny_folder):
     def cost(**options: Any) -> int:
         return update_bytes(models(tiny_folder, empty=True, **options).policy.train(), ROWS[1], "cuda")
 
     assert cost(gradient_checkpointing=True) < 0.8 * cost()
-    assert cost(attention="eager") > cost()
 
 
 def test_sampling_takes_at_least_the_logits_and_their_running_sum(tiny_folder):

@@ -17,9 +17,13 @@ from lit_listener.vlm import ranks
 class PlanMemory(Callback):
     """Plans the first step before training on a GPU, where an option of ``model.memory`` is null.
 
-    The plan becomes the reasoner's ``planned``, and its budgets are the least of all ranks', since these must make the
-    same number of passes. A step that is not expected to fit is told, not refused: the plan is an estimate.
+    The reasoner's budgets become the plan's, the least of all ranks', since these must make the same number of passes.
+    A step that is not expected to fit is told, not refused: the plan is an estimate.
     """
+
+    def __init__(self) -> None:
+        self.plan: Plan | None = None
+        """The plan, where one was made."""
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Plan, and tell the plan once."""
@@ -34,8 +38,9 @@ class PlanMemory(Callback):
         mesh = data_parallel_mesh(trainer, pl_module.policy_spec)
         sharded_over = mesh.size() if mesh is not None else 1
         plan = make_plan(pl_module, first_step(data), free_bytes=agreed(free), ranks=sharded_over)
-        pl_module.planned = plan.with_budgets(agreed(plan.max_tokens_per_pass), agreed(plan.max_rollout_tokens))
-        rank_zero_info(str(pl_module.planned))
+        plan = self.plan = plan.with_budgets(agreed(plan.max_tokens_per_pass), agreed(plan.max_rollout_tokens))
+        pl_module.budget.limit, pl_module.rollout_budget.limit = plan.max_tokens_per_pass, plan.max_rollout_tokens
+        rank_zero_info(str(plan))
 
 
 def agreed(number: int | None) -> int | None:

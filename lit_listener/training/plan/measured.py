@@ -78,7 +78,10 @@ def measure(reasoner: Reasoner, shown: Sequence[ShownPair], ranks: int, device_t
     """
     spec = reasoner.policy_spec
     # fresh adapters have the sizes of the ones that are started from, which would have to be read
-    models = load(replace(spec, start=None) if spec.lora else spec, reasoner.reference_name, empty=True)
+    spec = replace(
+        spec, attention="sdpa", start=None if spec.lora else spec.start
+    )  # flex, which holds less, has no meta
+    models = load(spec, reasoner.reference_name, empty=True)
     listener = _listener(reasoner)
     prompts, shape = _step(reasoner, shown, models.reader)
     held = _weights(reasoner, models, listener)

@@ -31,13 +31,19 @@ def memory(monkeypatch) -> None:
     monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: 16 * MIB)
 
 
+def planned(module: Any) -> Any:
+    planner = PlanMemory()
+    planner.on_fit_start(OnCuda(data(8)), module)  # type: ignore[arg-type]
+    return planner.plan
+
+
 def test_the_first_step_is_the_one_that_is_trained_on():
     source = data(8, batch_size=4)
     batch = next(iter(source.train_dataloader()))
     state = torch.random.get_rng_state()
-    planned = first_step(source)
+    first = first_step(source)
     assert torch.equal(torch.random.get_rng_state(), state), "no loader was set going"
-    assert [pair.index for pair in planned] == [pair.index for pair in batch]
+    assert [pair.index for pair in first] == [pair.index for pair in batch]
     assert [pair.index for pair in first_step(source, 2)] == [pair.index for pair in batch][:2]
     assert [pair.index for pair in next(iter(source.train_dataloader()))] == [pair.index for pair in batch]
 
@@ -49,10 +55,10 @@ def test_demonstrations_are_planned_for_as_such():
 
 def test_a_gpu_is_planned_for_once_and_what_is_ours_on_it_counts_as_free(memory):
     module = grpo()
-    PlanMemory().on_fit_start(OnCuda(data(8)), module)  # type: ignore[arg-type]
-    assert module.planned.free_bytes == 64 * MIB
-    assert module.planned.max_tokens_per_pass == module.planned.shape.whole
-    assert module.planned.shape.prompts == 4
+    plan = planned(module)
+    assert plan.free_bytes == 64 * MIB
+    assert plan.max_tokens_per_pass == plan.shape.whole
+    assert plan.shape.prompts == 4
 
 
 @pytest.mark.parametrize(
@@ -60,13 +66,13 @@ def test_a_gpu_is_planned_for_once_and_what_is_ours_on_it_counts_as_free(memory)
 )
 def test_what_is_given_stays(memory, given):
     module = grpo(memory=given)
-    PlanMemory().on_fit_start(OnCuda(data(8)), module)  # type: ignore[arg-type]
+    plan = planned(module)
     if given == Memory(300, 400):
-        assert module.planned is None, "nothing is left to choose"
+        assert plan is None, "nothing is left to choose"
         return
     for option in ("max_tokens_per_pass", "max_rollout_tokens"):
-        asked, found = getattr(given, option), getattr(module.planned, option)
-        assert found == (asked or module.planned.shape.whole)
+        asked, found = getattr(given, option), getattr(plan, option)
+        assert found == (asked or plan.shape.whole)
 
 
 def test_ranks_take_the_least_of_their_memory_and_budgets(memory, monkeypatch):
@@ -75,12 +81,15 @@ def test_ranks_take_the_least_of_their_memory_and_budgets(memory, monkeypatch):
         callback.ranks, "longest", lambda negative: max(negative, -others["memory" if negative < -MIB else "budget"])
     )
     module = grpo()
-    PlanMemory().on_fit_start(OnCuda(data(8)), module)  # type: ignore[arg-type]
-    assert module.planned.free_bytes == 32 * MIB
-    assert (module.planned.max_tokens_per_pass, module.planned.max_rollout_tokens) == (200, 200)
+    plan = planned(module)
+    assert plan.free_bytes == 32 * MIB
+    assert (plan.max_tokens_per_pass, plan.max_rollout_tokens) == (200, 200)
+    assert (module.budget.limit, module.rollout_budget.limit) == (200, 200)
 
 
 def test_nothing_is_planned_on_a_cpu(tmp_path):
     module = grpo()
-    trainer(tmp_path, 1, PlanMemory()).fit(module, datamodule=data(4))
-    assert module.planned is None
+    planner = PlanMemory()
+    trainer(tmp_path, 1, planner).fit(module, datamodule=data(4))
+    assert planner.plan is None
+    assert module.budget.limit is module.rollout_budget.limit is None
