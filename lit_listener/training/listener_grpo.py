@@ -192,6 +192,7 @@ class ListenerGRPO(Reasoner):
         step.totals = self._in_passes(gradients, asked, step.rolled.completions, share)
         step.totals.add_step(self.clip_to_norm())
         optimizer.step()
+        optimizer.zero_grad()  # the next rollout can use their memory
         scheduler.step()
 
     def _loss(self, asked: Asked, rolled: RolledOut, each: Pass, denominator: Tensor) -> tuple[PolicyLoss, Tensor]:

@@ -22,7 +22,7 @@ from lit_listener.evaluation.metrics import JudgementMetrics, Prediction
 from lit_listener.tasks import PairwisePreference, Task, Transcript
 from lit_listener.training.asked import Asked, packed_scores
 from lit_listener.training.judged import prediction
-from lit_listener.training.memory_options import Memory
+from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
 from lit_listener.training.out_of_memory import TokenBudget
 from lit_listener.training.schedule import Schedule
 from lit_listener.training.strategies import data_parallel_mesh
@@ -99,7 +99,9 @@ class Reasoner(lightning.LightningModule):
     # ---- set-up -------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Refuse to judge without pairs, which Lightning would do in silence."""
+        """Refuse to judge without pairs, which Lightning would do in silence; bound the passes of a CPU."""
+        if self.memory.max_tokens_per_pass is None and self.trainer.strategy.root_device.type == "cpu":
+            self.budget.limit = TOKENS_PER_CPU_PASS
         source = {"validate": "validation", "test": "test", "predict": "test"}.get(stage)
         if source is not None and not self._source_names(source):
             raise ValueError(f"data.{source}: no pairs to judge; name a source of pairs")

@@ -131,11 +131,13 @@ class FlexGroups:
             return ((own == other) | (other == 0)) & (query >= key)
 
         rows, tokens = segments_PK.shape
-        self._mask: BlockMask = create_block_mask(sees, rows, None, tokens, tokens, device=segments_PK.device)
+        device = segments_PK.device
+        make: Any = _compiled(create_block_mask) if device.type == "cuda" else create_block_mask
+        self._mask: BlockMask = make(sees, rows, None, tokens, tokens, device=device)
 
     def attend(self, layer: int, query_BHQE: Tensor, key_BJQE: Tensor, value_BJQE: Tensor, scaling: float) -> Tensor:
         """Attention of one decoder layer over the packed rows. Returns ``[P, K, H, E]``."""
-        attention: Any = _compiled() if query_BHQE.is_cuda else flex_attention
+        attention: Any = _compiled(flex_attention) if query_BHQE.is_cuda else flex_attention
         seen: Tensor = attention(
             query_BHQE, key_BJQE, value_BJQE, block_mask=self._mask, scale=scaling, enable_gqa=True
         )
@@ -143,6 +145,6 @@ class FlexGroups:
 
 
 @cache
-def _compiled() -> Callable[..., Any]:
-    """FlexAttention as one kernel; lengths differ from step to step."""
-    return torch.compile(flex_attention, dynamic=True)
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """One kernel, in which a mask of all pairs or the scores of all pairs never exist; lengths differ by the step."""
+    return torch.compile(function, dynamic=True)

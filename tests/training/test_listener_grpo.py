@@ -275,7 +275,7 @@ def test_a_listener_that_hears_the_reference_adds_no_pass(tmp_path, monkeypatch,
 @pytest.mark.parametrize("context", ["own", "reasoner"])
 def test_another_model_listens_in_one_pass_of_its_own(tmp_path, monkeypatch, context):
     passes = Passes(monkeypatch)
-    module = grpo(listener=ModelListener("shapes-blank", context=context))
+    module = grpo(listener=ModelListener("shapes-blank", context=context), memory=Memory(10_000))
     train(module, tmp_path)
     assert passes.scores_of(module.listener.backbone) == 1
     assert len(passes.scored) == 3

@@ -157,7 +157,7 @@ def test_a_step_that_does_not_fit_in_the_end_touches_no_weight(tmp_path, monkeyp
     run = trainer(tmp_path, 1)
     with (
         scarce(monkeypatch, lambda: module.policy, 60, backward=True) as failed,
-        pytest.warns(UserWarning, match="lowered from null to 158"),
+        pytest.warns(UserWarning, match="lowered from 1,536 to 158"),
         pytest.raises(torch.OutOfMemoryError, match="out of memory again, in passes of up to 158 tokens, after"),
     ):
         run.fit(module, data())

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lit_listener.data.records import ShownPair
-from lit_listener.training.memory_options import Memory
+from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
 from lit_listener.training.plan.costs import StepShape, largest
 from lit_listener.training.plan.measured import Measured, measure
 from lit_listener.training.reasoner import Reasoner
@@ -127,6 +127,8 @@ def make_plan(
         return sum(measured.rollout(tokens).values())
 
     per_pass, per_rollout = given.max_tokens_per_pass, given.max_rollout_tokens
+    if free_bytes is None and device_type in (None, "cpu"):
+        per_pass = per_pass or TOKENS_PER_CPU_PASS
     if free_bytes is not None:
         if per_pass is None:
             per_pass = largest(measured.smallest_pass, shape.whole, pass_cost, limit)

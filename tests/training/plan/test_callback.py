@@ -8,7 +8,7 @@ import torch
 
 from lit_listener.data.shapes import ShapesTraces
 from lit_listener.training import PreferenceData
-from lit_listener.training.memory_options import Memory
+from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
 from lit_listener.training.plan import callback
 from lit_listener.training.plan.callback import PlanMemory, first_step
 from tests.training.tiny_runs import data, grpo, trainer
@@ -92,4 +92,4 @@ def test_nothing_is_planned_on_a_cpu(tmp_path):
     planner = PlanMemory()
     trainer(tmp_path, 1, planner).fit(module, datamodule=data(4))
     assert planner.plan is None
-    assert module.budget.limit is module.rollout_budget.limit is None
+    assert (module.budget.limit, module.rollout_budget.limit) == (TOKENS_PER_CPU_PASS, None)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lit_listener.data.records import Demonstration
 from lit_listener.tasks import PairwisePreference
 from lit_listener.training import ListenerGRPO, TraceSFT
-from lit_listener.training.memory_options import Memory
+from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
 from lit_listener.training.plan.plan import USABLE, Plan, make_plan
 from lit_listener.vlm.footprint import FOUR_BIT_BYTES
 from lit_listener.vlm.listeners import ModelListener
@@ -59,7 +59,7 @@ def test_what_is_held_by_hand(tiny_folder):
     assert found.shape.whole == tokens
     assert found.parts["keys and values"] == tokens * 2 * 2 * 1 * 16 * 4
     assert found.total == sum(found.held.values()) + sum(found.moments["update pass"].values())
-    assert (found.max_tokens_per_pass, found.max_rollout_tokens, found.fits) == (None, None, True)
+    assert (found.max_tokens_per_pass, found.max_rollout_tokens, found.fits) == (TOKENS_PER_CPU_PASS, None, True)
     assert "nothing is cut" in str(found)
 
 
@@ -107,6 +107,15 @@ def test_ranks_share_weights_and_gather_them_again(tiny_folder):
     assert shared.moments["rollout"]["gathered weights"] == whole.held["weights of the policy"]
     assert shared.moments["update pass"]["gathered weights"] > 0
     assert "gathered weights" not in whole.parts
+
+
+def test_vision_towers_that_differ_are_seen_once_they_are_loaded(tiny_folder, tmp_path):
+    module = reasoner(tiny_folder, policy={"start": str(write_tiny(tmp_path, seed=1))})
+    unloaded = make_plan(module, mixed(2), free_bytes=None).held
+    module.configure_model()
+    loaded = make_plan(module, mixed(2), free_bytes=None).held
+    tower = sum(4 * p.numel() for p in module.policy.vision_tower.parameters())
+    assert loaded["weights of the reference"] == unloaded["weights of the reference"] + tower
 
 
 def test_fine_tuning_has_no_rollout_and_cuts_nothing(tiny_folder):
