@@ -139,7 +139,25 @@ def refuse_no_numbers(finite: bool) -> None:
         raise FloatingPointError("the policy's logits are NaN or infinite: its weights are no use any more")
 
 
-def mask_to_the_end(ids_NT: Tensor, end_ids: Sequence[int]) -> Tensor:
-    """True up to and including the first end token (padding may be an end token too), ``[N, T]``."""
-    is_end = torch.isin(ids_NT, torch.tensor(end_ids, device=ids_NT.device))
-    return (is_end.long().cumsum(1) - is_end.long()) == 0
+def completions_of(
+    ids_NT: Tensor, labels_NTL: Tensor, ended_N: Tensor, cut_at_N: Tensor, vocabulary: Vocabulary
+) -> Completions:
+    """The record of what was drawn, cut to the longest.
+
+    Args:
+        ids_NT: tokens; what stands after a completion's end is not read.
+        labels_NTL: the labels' logits.
+        ended_N: whether a completion has ended, by itself or from outside.
+        cut_at_N: tokens after which it was ended from outside; T where it was not.
+        vocabulary: its end tokens and padding (which may be an end token too).
+    """
+    is_end_NT = torch.isin(ids_NT, torch.tensor(vocabulary.end_ids, device=ids_NT.device)).long()
+    within_NT = torch.arange(ids_NT.shape[1], device=ids_NT.device) < cut_at_N[:, None]
+    mask_NT = ((is_end_NT.cumsum(1) - is_end_NT) == 0) & within_NT
+    longest = int(mask_NT.sum(1).max())
+    return Completions(
+        ids_NT=ids_NT.masked_fill(~mask_NT, vocabulary.pad_id)[:, :longest],
+        mask_NT=mask_NT[:, :longest],
+        truncated_N=~ended_N | (cut_at_N < ids_NT.shape[1]),
+        label_logits_NTL=labels_NTL[:, :longest],
+    )

@@ -19,7 +19,7 @@ from lit_listener.vlm.rollout.engine import (
     Draw,
     RolloutEngine,
     Sampler,
-    mask_to_the_end,
+    completions_of,
     refuse_no_numbers,
     refuse_training_mode,
 )
@@ -153,26 +153,13 @@ class _Batch:
         kept_b = (~self.ended_N[self.row_B]).nonzero().flatten()
         if not len(kept_b):
             kept_b = kept_b.new_zeros(1)
-        self.row_B, self.tokens_B, self.positions_B = (
-            self.row_B[kept_b],
-            self.tokens_B[kept_b],
-            self.positions_B[kept_b],
-        )
+        self.row_B = self.row_B[kept_b]
+        self.tokens_B, self.positions_B = self.tokens_B[kept_b], self.positions_B[kept_b]
         self.cache.select(kept_b)
 
     def completions(self) -> Completions:
         """What was drawn, cut to the longest."""
-        ids_NT, cut_at_N = self.ids_NT, self.cut_at_N
-        within_NT = torch.arange(ids_NT.shape[1], device=ids_NT.device) < cut_at_N[:, None]
-        mask_NT = mask_to_the_end(ids_NT, self.backbone.vocabulary.end_ids) & within_NT
-        ids_NT = ids_NT.masked_fill(~mask_NT, self.backbone.vocabulary.pad_id)  # some were drawn after they ended
-        longest = int(mask_NT.sum(1).max())
-        return Completions(
-            ids_NT=ids_NT[:, :longest],
-            mask_NT=mask_NT[:, :longest],
-            truncated_N=~self.ended_N | (cut_at_N < ids_NT.shape[1]),
-            label_logits_NTL=self.labels_NTL[:, :longest],
-        )
+        return completions_of(self.ids_NT, self.labels_NTL, self.ended_N, self.cut_at_N, self.backbone.vocabulary)
 
 
 class _Steps:

@@ -17,7 +17,7 @@ from lit_listener.vlm.rollout.engine import (
     Draw,
     RolloutEngine,
     Sampler,
-    mask_to_the_end,
+    completions_of,
     refuse_no_numbers,
     refuse_training_mode,
 )
@@ -65,7 +65,7 @@ class _Sampled(LogitsProcessor):
             device
         )
         self.label_ids = [list(spellings) for spellings in asked.label_ids]
-        self.end_ids = backbone.vocabulary.end_ids
+        self.vocabulary = backbone.vocabulary
         self.ids_NT = torch.full((rows, length), backbone.vocabulary.pad_id, device=device)
         self.labels_NTL = torch.zeros(rows, length, len(asked.label_ids), device=device)
         self.cut_at_N = torch.full((rows,), length, device=device)
@@ -79,20 +79,12 @@ class _Sampled(LogitsProcessor):
         self.ids_NT[running_N, self.drawn] = tokens_N[running_N]
         for label, spellings in enumerate(self.label_ids):
             self.labels_NTL[running_N, self.drawn, label] = scores[running_N][:, spellings].float().logsumexp(1)
-        self.ended_N |= torch.isin(tokens_N, torch.tensor(self.end_ids, device=tokens_N.device))
+        self.ended_N |= torch.isin(tokens_N, torch.tensor(self.vocabulary.end_ids, device=tokens_N.device))
         self.drawn += 1
         return torch.full_like(scores, float("-inf")).scatter(1, tokens_N[:, None], 0.0)
 
     def completions(self) -> Completions:
-        within_NT = torch.arange(self.ids_NT.shape[1], device=self.ids_NT.device) < self.cut_at_N[:, None]
-        mask_NT = mask_to_the_end(self.ids_NT, self.end_ids) & within_NT
-        longest = int(mask_NT.sum(1).max())
-        return Completions(
-            ids_NT=self.ids_NT[:, :longest],
-            mask_NT=mask_NT[:, :longest],
-            truncated_N=~self.ended_N | (self.cut_at_N < self.ids_NT.shape[1]),
-            label_logits_NTL=self.labels_NTL[:, :longest],
-        )
+        return completions_of(self.ids_NT, self.labels_NTL, self.ended_N, self.cut_at_N, self.vocabulary)
 
 
 class _GivenUp(StoppingCriteria):
