@@ -57,7 +57,7 @@ class GroupedRollout(RolloutEngine):
         """Draw G completions for each of P prompts; see ``RolloutEngine``."""
         refuse_training_mode(backbone)
         on_gpu = features_MD.is_cuda
-        graphs = on_gpu and self.cuda_graphs and not is_sharded(backbone)
+        graphs = self._captures(backbone)
         batch = _Batch(backbone, prompts, features_MD, asked)
         steps = _Steps(batch, graphs=graphs)
         every = self.look_every or (16 if on_gpu else 1)
@@ -78,6 +78,9 @@ class GroupedRollout(RolloutEngine):
         if asked.hopeless is not None:
             batch.give_up(asked.hopeless, length - 1)  # those that the last look came too early for
         return batch.completions()
+
+    def _captures(self, backbone: Backbone) -> bool:
+        return self.cuda_graphs and backbone.device.type == "cuda" and not is_sharded(backbone)
 
 
 class _Batch:
@@ -168,7 +171,7 @@ class _Steps:
     def __init__(self, batch: _Batch, *, graphs: bool) -> None:
         self.batch = batch
         self.graphs = graphs
-        self._captured: dict[int, torch.cuda.CUDAGraph] = {}
+        self._captured: dict[int, Callable[[], None]] = {}
 
     def forget(self) -> None:
         """The batch's tensors are others now."""
@@ -182,25 +185,36 @@ class _Steps:
             self.batch.step()
             return
         sight = min(-(-step // _SIGHT_OF_GRAPHS) * _SIGHT_OF_GRAPHS, cache.room)
-        if (graph := self._captured.get(sight)) is not None:
-            graph.replay()
+        if (replay := self._captured.get(sight)) is not None:
+            replay()
             return
         cache.look_at(sight, exactly=False)
-        self._capture(sight)
-
-    def _capture(self, sight: int) -> None:
-        """Take one step as it is, which readies kernels and memory, and record another for later."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            self.batch.step()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
-                self.batch.step()
-        except RuntimeError as error:
+            self._captured[sight] = _captured(self.batch.step)
+        except _CaptureError as error:
             warnings.warn(f"decoding cannot be captured as a CUDA graph, and goes on without: {error}", stacklevel=2)
             self.graphs = False
-            return
-        self._captured[sight] = graph
+
+
+class _CaptureError(RuntimeError):
+    """A step was taken, but cannot be recorded."""
+
+
+def _captured(step: Callable[[], None]) -> Callable[[], None]:
+    """Take one step as it is, which readies kernels and memory, and record another for later.
+
+    Raises:
+        _CaptureError: it cannot be recorded; it was taken all the same.
+    """
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            step()
+    except RuntimeError as error:
+        raise _CaptureError(str(error)) from error
+    return graph.replay

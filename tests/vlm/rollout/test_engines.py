@@ -1,5 +1,6 @@
 """Sampling: the same whatever the batch, from the distribution that is trained on, and only what may be sampled."""
 
+import contextlib
 import copy
 import dataclasses
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import Reader, Vocabulary
 from lit_listener.vlm.group_cache import GroupCache
 from lit_listener.vlm.loading import load, load_backbone
-from lit_listener.vlm.rollout import GroupedRollout, Sampling, TransformersRollout
+from lit_listener.vlm.rollout import GroupedRollout, Sampling, TransformersRollout, grouped
 from lit_listener.vlm.rollout.engine import Draw, Sampler
 from lit_listener.vlm.rollout.grouped import _Batch
 from lit_listener.vlm.specs import PolicySpec
@@ -348,6 +349,37 @@ def test_a_prompt_is_kept_once_for_its_group(tiny):
     assert sizes[-1] == token * (
         prompts.input_ids_PS.numel() + 2 * 7 * 5
     )  # all prompts once, all completions at full length
+
+
+class Captures(GroupedRollout):
+    """Takes the path of CUDA graphs on a CPU, where a recorded step is the step itself."""
+
+    def _captures(self, backbone):
+        return True
+
+
+@pytest.mark.parametrize("sight", [1, 3, 4, 64])
+@pytest.mark.parametrize("works", [True, False])
+def test_steps_that_are_recorded_and_replayed_draw_the_same(ending, label_ids, monkeypatch, sight, works):
+    recorded: list[int] = []
+    replayed: list[int] = []
+
+    def captured(step):
+        step()
+        recorded.append(1)
+        if not works:
+            raise grouped._CaptureError("no such thing on a CPU")
+        return lambda: (replayed.append(1), step())[1]
+
+    monkeypatch.setattr(grouped, "_captured", captured)
+    monkeypatch.setattr(grouped, "_SIGHT_OF_GRAPHS", sight)
+    options = {"group": 4, "label_ids": label_ids}
+    engine = Captures(look_every=5, drop_share=0.5)
+    with contextlib.nullcontext() if works else pytest.warns(UserWarning, match="goes on without: no such thing"):
+        drawn = draw(ending, mixed(3), engine=engine, **options)
+    assert_same(drawn, draw(ending, mixed(3), engine=NEVER, **options))
+    assert len(recorded) == 1 if not works else len(recorded) + len(replayed) == 11
+    assert bool(replayed) == (works and sight > 1)
 
 
 def test_a_step_asks_the_device_nothing(tiny, label_ids):
