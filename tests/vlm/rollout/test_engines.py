@@ -359,8 +359,9 @@ class Captures(GroupedRollout):
 
 
 @pytest.mark.parametrize("sight", [1, 3, 4, 64])
+@pytest.mark.parametrize("prompts", [1, 3])  # one has no padding, three have
 @pytest.mark.parametrize("works", [True, False])
-def test_steps_that_are_recorded_and_replayed_draw_the_same(ending, label_ids, monkeypatch, sight, works):
+def test_steps_that_are_recorded_and_replayed_draw_the_same(ending, label_ids, monkeypatch, sight, works, prompts):
     recorded: list[int] = []
     replayed: list[int] = []
 
@@ -369,15 +370,24 @@ def test_steps_that_are_recorded_and_replayed_draw_the_same(ending, label_ids, m
         recorded.append(1)
         if not works:
             raise grouped._CaptureError("no such thing on a CPU")
-        return lambda: (replayed.append(1), step())[1]
+        batch = step.__self__
+        tokens, keys = batch.tokens_B, batch.cache._own[0][0]
+
+        def replay() -> None:
+            assert batch.tokens_B is tokens, "a graph would write to tensors that are the batch's no more"
+            assert batch.cache._own[0][0] is keys
+            replayed.append(1)
+            step()
+
+        return replay
 
     monkeypatch.setattr(grouped, "_captured", captured)
     monkeypatch.setattr(grouped, "_SIGHT_OF_GRAPHS", sight)
     options = {"group": 4, "label_ids": label_ids}
     engine = Captures(look_every=5, drop_share=0.5)
     with contextlib.nullcontext() if works else pytest.warns(UserWarning, match="goes on without: no such thing"):
-        drawn = draw(ending, mixed(3), engine=engine, **options)
-    assert_same(drawn, draw(ending, mixed(3), engine=NEVER, **options))
+        drawn = draw(ending, mixed(prompts), engine=engine, **options)
+    assert_same(drawn, draw(ending, mixed(prompts), engine=NEVER, **options))
     assert len(recorded) == 1 if not works else len(recorded) + len(replayed) == 11
     assert bool(replayed) == (works and sight > 1)
 
