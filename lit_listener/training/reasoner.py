@@ -7,10 +7,9 @@ own soft score off the sampling itself, and the listener's off one pass of the r
 import contextlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-import lightning
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
@@ -18,10 +17,11 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from lit_listener.data.records import ShownPair
-from lit_listener.evaluation.metrics import JudgementMetrics, Prediction
+from lit_listener.evaluation.metrics import Prediction
 from lit_listener.tasks import PairwisePreference, Task, Transcript
 from lit_listener.training.asked import Asked, packed_scores
 from lit_listener.training.judged import prediction
+from lit_listener.training.judging_module import JudgingModule
 from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
 from lit_listener.training.out_of_memory import TokenBudget
 from lit_listener.training.schedule import Schedule
@@ -40,7 +40,7 @@ from lit_listener.vlm.sharding import Sharding, gathered_weights, is_sharded, sh
 from lit_listener.vlm.streams import ItemKey
 
 
-class Reasoner(lightning.LightningModule):
+class Reasoner(JudgingModule):
     """Policy, frozen reference and listener, and everything but training.
 
     Args:
@@ -94,17 +94,14 @@ class Reasoner(lightning.LightningModule):
         """Set by whoever wants training to stop at the next place where nothing is lost."""
         self.unfinished: Any = None
         self.models: Models | None = None
-        self.metrics: dict[str, JudgementMetrics] = {}
 
     # ---- set-up -------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Refuse to judge without pairs, which Lightning would do in silence; bound the passes of a CPU."""
+        """Bound the passes of a CPU."""
+        super().setup(stage)
         if self.memory.max_tokens_per_pass is None and self.trainer.strategy.root_device.type == "cpu":
             self.budget.limit = TOKENS_PER_CPU_PASS
-        source = {"validate": "validation", "test": "test", "predict": "test"}.get(stage)
-        if source is not None and not self._source_names(source):
-            raise ValueError(f"data.{source}: no pairs to judge; name a source of pairs")
 
     def configure_model(self) -> None:
         """Load policy, reference and listener, once."""
@@ -303,38 +300,6 @@ class Reasoner(lightning.LightningModule):
             for n, transcript in enumerate(transcripts)
             if shown[n].counted
         ]
-
-    # ---- validation, test, predict -------------------------------------------------------------------------------
-
-    def on_validation_start(self) -> None:
-        """Fresh metrics, one a validation source."""
-        for name in self._source_names("validation"):
-            self.metrics[f"val/{name}"] = JudgementMetrics().to(self.device)
-
-    def validation_step(self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Judge a batch and log ``val/*``; a second and later source carries its name in the key."""
-        name = self._source_names("validation")[dataloader_idx]
-        self.metrics[f"val/{name}"].update(self.judge(batch))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the means over each source: the first under the plain keys."""
-        for place, name in enumerate(self._source_names("validation")):
-            means = self.metrics[f"val/{name}"].compute()
-            kept = ("accuracy", "p_correct", "contradiction_share", "unparsable_share")
-            infix = "" if place == 0 else f"{name}/"
-            self.log_dict({f"val/{infix}{key}": means[key] for key in kept})  # means over all ranks already
-
-    def test_step(  # type: ignore[override]  # callbacks are given what is returned, whatever it is
-        self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0
-    ) -> list[dict[str, Any]]:
-        """Judge a batch; a row a prediction (Lightning cannot move frozen records), gathered by a callback."""
-        return [asdict(prediction) for prediction in self.judge(batch, self._source_names("test")[dataloader_idx])]
-
-    predict_step = test_step  # the same, without a summary
-
-    def _source_names(self, stage: str) -> list[str]:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        return list(getattr(data, stage)) if data is not None else ["pairs"]
 
 
 def _keep_trainable(module: Any, state: dict[str, Any], prefix: str, local_metadata: Any) -> None:
