@@ -98,7 +98,8 @@ class ReasonerCLI(LightningCLI):
             parser.add_argument(
                 "--print_plan",
                 action="store_true",
-                help="print what a step will hold in memory and how it is cut to fit, and exit; needs no GPU",
+                help="print what a step's tensors will hold in memory and how it is cut to fit, and exit; reads the "
+                "model's config and the first pairs of the data, no weights, and needs no GPU",
             )
             parser.add_argument(
                 "--plan_for_gib",

@@ -18,6 +18,7 @@ from lit_listener.vlm.footprint import Rows
 from lit_listener.vlm.listeners import ModelListener
 from lit_listener.vlm.live_bytes import DeviceType
 from lit_listener.vlm.loading import Models, load, load_backbone
+from lit_listener.vlm.rollout import TransformersRollout
 from lit_listener.vlm.specs import PolicySpec
 
 
@@ -35,6 +36,8 @@ class Measured:
     gathered_for_rollout: float
     token_bytes: int
     """Keys and values of one token."""
+    prompt_copies: int
+    """Copies of a prompt's keys and values that the rollout engine keeps."""
     logit_bytes: float
     """Of one completion, while its next token is sampled."""
     logits_chunk: float
@@ -58,10 +61,11 @@ class Measured:
         Prompts are read in a pass of its own before a token is sampled; it costs no more than a scoring pass over them.
         """
         prompts = self.shape.rollout_prompts(tokens) * self.shape.prompt_tokens
+        kept = min(tokens, self.shape.whole) + (self.prompt_copies - 1) * prompts
         logits = self.shape.rollout_rows(tokens) * self.logit_bytes
         reading = self.curves["reference pass"](prompts)
         return {
-            "keys and values": float(min(tokens, self.shape.whole) * self.token_bytes),
+            "keys and values": float(kept * self.token_bytes),
             "reading prompts, or logits": max(reading, logits),
             **({"gathered weights": self.gathered_for_rollout} if self.gathered_for_rollout else {}),
         }
@@ -106,6 +110,7 @@ def measure(reasoner: Reasoner, shown: Sequence[ShownPair], ranks: int, device_t
         gathered=gathered,
         gathered_for_rollout=rollout_copy,
         token_bytes=footprint.key_value_bytes(models.policy),
+        prompt_copies=shape.group_size if isinstance(reasoner.engine, TransformersRollout) else 1,
         logit_bytes=footprint.sampling_bytes(models.policy),
         logits_chunk=footprint.logits_chunk_bytes(models.policy, shape.whole),
         optimizer_step={"scratch": sum(elements * cost.scratch for cost in costs) / ranks},

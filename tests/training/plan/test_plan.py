@@ -17,13 +17,16 @@ from lit_listener.vlm.footprint import FOUR_BIT_BYTES
 from lit_listener.vlm.listeners import ModelListener
 from lit_listener.vlm.live_bytes import LiveBytes
 from lit_listener.vlm.packing import pack
-from lit_listener.vlm.rollout import Sampling
+from lit_listener.vlm.rollout import GroupedRollout, Sampling, TransformersRollout
 from lit_listener.vlm.specs import LoraSpec, PolicySpec
 from tests.training import tiny_runs
 from tests.vlm.tiny import FOUR_BIT_WIDTHS, TASK, mixed, write_tiny
 
 MIB = 2**20
 LORA = LoraSpec(rank=2)
+
+
+ENGINES = (GroupedRollout(), TransformersRollout())
 
 
 def reasoner(folder: Any, *, kind: Any = ListenerGRPO, **options: Any) -> Any:
@@ -116,6 +119,15 @@ def test_vision_towers_that_differ_are_seen_once_they_are_loaded(tiny_folder, tm
     loaded = make_plan(module, mixed(2), free_bytes=None).held
     tower = sum(4 * p.numel() for p in module.policy.vision_tower.parameters())
     assert loaded["weights of the reference"] == unloaded["weights of the reference"] + tower
+
+
+def test_the_plain_engine_keeps_a_prompt_for_every_completion(tiny_folder):
+    plans = [make_plan(reasoner(tiny_folder, engine=e), mixed(2), free_bytes=None) for e in ENGINES]
+    grouped, plain = (plan.parts["keys and values"] for plan in plans)
+    shape = plans[0].shape
+    assert plain / grouped == pytest.approx(
+        shape.group_size * (shape.prompt_tokens + shape.completion_tokens) / shape.group_tokens
+    )
 
 
 def test_fine_tuning_has_no_rollout_and_cuts_nothing(tiny_folder):
