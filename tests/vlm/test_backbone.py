@@ -243,6 +243,29 @@ def test_an_unsupported_family_is_refused(backbone):
         Backbone(Other(), backbone.vocabulary)
 
 
+def test_a_window_of_the_past_is_refused(tiny_folder):
+    backbone, _ = load_backbone(str(tiny_folder), PolicySpec(str(tiny_folder)))
+    backbone.language_model.config.layer_types = ["full_attention", "sliding_attention"]
+    with pytest.raises(ValueError, match=r"\['full_attention', 'sliding_attention'\]: only layers of full attention"):
+        Backbone(backbone.model, backbone.vocabulary)
+
+
+@torch.no_grad()
+def test_under_autocast_keys_are_kept_and_seen_in_its_format(backbone, reader):
+    prompts, sampled = encode(reader, mixed(2)), completions(backbone, [4, 2, 3, 5])
+    exact = score(backbone, prompts, sampled).log_probs_NT
+    cache = GroupCache(prompts.mask_PS, 2, 1)
+    cache.look_at(1, exactly=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = score(backbone, prompts, sampled).log_probs_NT
+        backbone.prefill(prompts, backbone.image_features(prompts), cache)
+        backbone.decode(sampled.ids_NT[:, 0], prompts.next_position_P.repeat_interleave(2), cache)
+    off = (rounded - exact).abs()[sampled.mask_NT]
+    assert 1e-4 < off.max() < 0.5  # large random weights, rounded to 8 bits
+    for kept in (*cache._prompts.values(), *cache._own.values()):
+        assert {tensor.dtype for tensor in kept} == {torch.bfloat16}
+
+
 def test_the_layers_are_the_decoders_and_the_vision_towers(backbone):
     assert backbone.layers() == [*backbone.language_model.layers, *backbone.vision_tower.blocks]
     assert len(backbone.layers()) == 4

@@ -18,7 +18,6 @@ from lit_listener.vlm.footprint import Rows
 from lit_listener.vlm.listeners import ModelListener
 from lit_listener.vlm.live_bytes import DeviceType
 from lit_listener.vlm.loading import Models, load, load_backbone
-from lit_listener.vlm.rollout import TransformersRollout
 from lit_listener.vlm.specs import PolicySpec
 
 
@@ -110,7 +109,7 @@ def measure(reasoner: Reasoner, shown: Sequence[ShownPair], ranks: int, device_t
         gathered=gathered,
         gathered_for_rollout=rollout_copy,
         token_bytes=footprint.key_value_bytes(models.policy),
-        prompt_copies=shape.group_size if isinstance(reasoner.engine, TransformersRollout) else 1,
+        prompt_copies=reasoner.engine.prompt_copies(shape.group_size),
         logit_bytes=footprint.sampling_bytes(models.policy),
         logits_chunk=footprint.logits_chunk_bytes(models.policy, shape.whole),
         optimizer_step={"scratch": sum(elements * cost.scratch for cost in costs) / ranks},

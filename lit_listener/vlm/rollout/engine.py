@@ -59,7 +59,8 @@ class Draw:
     first: int = 0
     """Index of the first of the G completions of each prompt, where others were drawn before."""
     hopeless: Callable[[Sequence[int]], bool] | None = None
-    """Whether a completion that begins with these token ids is to be ended; None ends none."""
+    """Whether a completion that begins with these token ids is to be ended; once it is, it stays so, whatever follows.
+    None ends none."""
     anywhere: Callable[[bool], bool] | None = None
     """Whether this rank's word holds on any rank. Given where every step needs all ranks: then one that has finished
     decodes on with the others, to no effect."""
@@ -67,6 +68,10 @@ class Draw:
 
 class RolloutEngine(ABC):
     """Draws completions from the policy."""
+
+    def prompt_copies(self, group_size: int) -> int:
+        """Copies of a prompt's keys and values that are kept for a group of so many completions."""
+        return 1
 
     @abstractmethod
     def draw(self, backbone: Backbone, prompts: PromptBatch, features_MD: Tensor, asked: Draw) -> Completions:

@@ -6,6 +6,7 @@ kernel launches that a small batch otherwise waits for. Rows that have finished 
 """
 
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable
 
 import torch
@@ -141,13 +142,10 @@ class _Batch:
         ends = set(self.backbone.vocabulary.end_ids)
         rows = self.unsettled.tolist()
         for row, ids in zip(rows, self.ids_NT[self.unsettled, :drawn].tolist(), strict=True):
-            for length in range(self.looked_at + 1, drawn + 1):
-                if ids[length - 1] in ends:
-                    break
-                if hopeless(ids[:length]):
-                    self.ended_N[row] = True
-                    self.cut_at_N[row] = length
-                    break
+            own = next((place for place in range(self.looked_at, drawn) if ids[place] in ends), drawn)
+            if own > self.looked_at and hopeless(ids[:own]):
+                self.ended_N[row] = True
+                self.cut_at_N[row] = _first_hopeless(hopeless, ids[:own], self.looked_at)
         self.looked_at = drawn
         self.unsettled = self.unsettled[~self.ended_N[self.unsettled]]
 
@@ -163,6 +161,12 @@ class _Batch:
     def completions(self) -> Completions:
         """What was drawn, cut to the longest."""
         return completions_of(self.ids_NT, self.labels_NTL, self.ended_N, self.cut_at_N, self.backbone.vocabulary)
+
+
+def _first_hopeless(hopeless: Callable[[list[int]], bool], ids: list[int], after: int) -> int:
+    """The fewest tokens, more than ``after``, with which a completion was hopeless that is so by now."""
+    lengths = range(after + 1, len(ids) + 1)
+    return lengths[bisect_left(lengths, x=True, key=lambda length: hopeless(ids[:length]))]
 
 
 class _Steps:

@@ -28,6 +28,10 @@ from lit_listener.vlm.streams import uniforms
 class TransformersRollout(RolloutEngine):
     """Draws completions by ``transformers.generate``: slow, and nobody's own code."""
 
+    def prompt_copies(self, group_size: int) -> int:
+        """One for each completion."""
+        return group_size
+
     @torch.no_grad()
     def draw(self, backbone: Backbone, prompts: PromptBatch, features_MD: Tensor, asked: Draw) -> Completions:
         """Draw G completions for each of P prompts; see ``RolloutEngine``. The image features are made anew.
