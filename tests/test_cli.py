@@ -334,7 +334,7 @@ def test_progress_of_what_is_no_run(refuse, tmp_path):
 
 
 def test_figures_without_matplotlib(refuse, tmp_path, monkeypatch):
-    for module in ("lit_listener.evaluation.figures", "lit_listener.training.progress"):
+    for module in ("lit_listener.evaluation.learning_curves", "lit_listener.training.progress"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
     assert "figures need matplotlib: pip install 'lit-listener[plots]'" in refuse("progress", tmp_path)

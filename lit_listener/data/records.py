@@ -12,6 +12,19 @@ from PIL.Image import Image
 Side = Literal["a", "b"]
 
 
+@dataclass(frozen=True)
+class ListPlaces:
+    """Where the two images of a pair stand in the ranked list that the pair is of."""
+
+    list_id: str
+    item_a: int
+    """Place in the list, from 0."""
+    item_b: int
+    rank_a: float
+    """Rank in the list; 1 is best, and equal ranks are ties."""
+    rank_b: float
+
+
 @dataclass(frozen=True, eq=False)
 class PreferencePair:
     """Two images made for one prompt, and how people voted between them."""
@@ -28,6 +41,13 @@ class PreferencePair:
     """Pairs with one prompt share it: intervals are clustered by it."""
     generator_a: str = ""
     generator_b: str = ""
+    category: str = ""
+    """What kind of prompt it is, where the source tells."""
+    listed: ListPlaces | None = None
+    """None where pairs come as pairs, not as ranked lists."""
+    score_a: float | None = None
+    """Another judge's score of image A, where the source has one; higher is better."""
+    score_b: float | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.share_a <= 1.0:
@@ -91,6 +111,77 @@ class PairSource(ABC):
     def prompt(self, index: int) -> str:
         """The prompt of the pair at a place; a source that can tell it without decoding the images does."""
         return self[index].prompt
+
+    def list_of(self, index: int) -> int | None:
+        """Number of the ranked list that the pair at a place is of; None where pairs come as pairs.
+
+        Pairs of one list follow one another.
+        """
+        return None
+
+    def ranked_lists(self) -> "ListSource | None":
+        """The ranked lists that the pairs are made of, whole; None where pairs come as pairs.
+
+        Raises:
+            ValueError: The source keeps some of the pairs only, which whole lists would not heed.
+        """
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class RankedList:
+    """Several images made for one prompt, and how people ranked them."""
+
+    prompt: str
+    images: tuple[Image, ...]
+    ranks: tuple[float, ...]
+    """1 is best, and equal ranks are ties."""
+    list_id: str
+    prompt_id: str
+    generators: tuple[str, ...]
+    category: str = ""
+    scores: tuple[float, ...] | None = None
+    """Another judge's scores of the images, where the source has them; higher is better."""
+
+    def __post_init__(self) -> None:
+        counts = {len(self.images), len(self.ranks), len(self.generators), len(self.scores or self.images)}
+        if len(counts) > 1:
+            raise ValueError(f"list {self.list_id}: expected a rank, a generator and a score an image, got {counts}")
+
+    def pair(self, item_a: int, item_b: int) -> PreferencePair:
+        """The pair of two of its images; its name is the one it has among the source's pairs."""
+        better = self.ranks[item_b] - self.ranks[item_a]  # above 0 where A is ranked better
+        return PreferencePair(
+            prompt=self.prompt,
+            image_a=self.images[item_a],
+            image_b=self.images[item_b],
+            share_a=0.5 if better == 0 else float(better > 0),
+            votes=0,
+            pair_id=f"{self.list_id}-{item_a}-{item_b}",
+            prompt_id=self.prompt_id,
+            generator_a=self.generators[item_a],
+            generator_b=self.generators[item_b],
+            category=self.category,
+            listed=ListPlaces(self.list_id, item_a, item_b, self.ranks[item_a], self.ranks[item_b]),
+            score_a=None if self.scores is None else self.scores[item_a],
+            score_b=None if self.scores is None else self.scores[item_b],
+        )
+
+
+class ListSource(ABC):
+    """A data set of ranked lists, fetched one by one; images are decoded only then."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of lists, those of one image included."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> RankedList:
+        """The list at a place, from 0."""
+
+    @abstractmethod
+    def size(self, index: int) -> int:
+        """Number of images of the list at a place, told without decoding them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,16 +1,17 @@
 """Predictions on disk: one Parquet row a completion, so that reports and other tools need no model to read them.
 
-Columns are the fields of ``Prediction`` under the same names. Further columns in a file are left alone when it is read.
+Columns are the fields of ``Prediction`` under the same names; those with a default may be missing. Further columns in a
+file are left alone when it is read.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lit_listener.evaluation.metrics import Prediction
+from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.replaced_file import replaced_file
 
 SCHEMA = pa.schema(
@@ -35,8 +36,23 @@ SCHEMA = pa.schema(
         pa.field("generator_a", pa.string(), nullable=False),
         pa.field("generator_b", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
+        pa.field("index", pa.int64(), nullable=False),
+        pa.field("votes", pa.int64(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("list_id", pa.string()),
+        pa.field("item_a", pa.int64()),
+        pa.field("item_b", pa.int64()),
+        pa.field("rank_a", pa.float64()),
+        pa.field("rank_b", pa.float64()),
+        pa.field("p_second_without_thinking", pa.float64()),
+        pa.field("listener_p_second_stripped", pa.float64()),
+        pa.field("independent_p_second", pa.float64()),
+        pa.field("p_contradiction", pa.float64()),
+        pa.field("prompt_in_training", pa.bool_()),
     ]
 )
+_MAY_BE_MISSING = frozenset(field.name for field in fields(Prediction) if field.default is not MISSING)
+"""Columns that another program's file may leave out: they then have the record's defaults."""
 
 
 def write_predictions(predictions: Sequence[Prediction], path: str | Path) -> None:
@@ -75,12 +91,15 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     faults = [fault for field in SCHEMA if (fault := _fault(table, field)) is not None]
     if faults:
         raise ValueError(f"{path} does not hold predictions: {'; '.join(faults)}")
-    return [Prediction(**row) for row in table.select(SCHEMA.names).to_pylist()]
+    known = [name for name in SCHEMA.names if name in table.column_names]
+    return [Prediction(**row) for row in table.select(known).to_pylist()]
 
 
 def _fault(table: pa.Table, field: pa.Field) -> str | None:
     """What is wrong with one column of a table, or None."""
     found = table.column_names.count(field.name)
+    if not found and field.name in _MAY_BE_MISSING:
+        return None
     if found != 1:
         return f"column {field.name!r} is missing" if not found else f"column {field.name!r} is there {found} times"
     column = table.column(field.name)

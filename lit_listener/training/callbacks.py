@@ -16,7 +16,8 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-from lit_listener.evaluation.metrics import Prediction, summary
+from lit_listener.evaluation.metrics import summary
+from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import read_predictions, write_predictions
 from lit_listener.evaluation.tables import summary_table
 from lit_listener.training.listener_grpo import ListenerGRPO

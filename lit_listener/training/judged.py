@@ -1,7 +1,7 @@
 """The record of one judged pair, made of what a judging step computed."""
 
 from lit_listener.data.records import ShownPair
-from lit_listener.evaluation.metrics import Prediction
+from lit_listener.evaluation.prediction import Prediction
 from lit_listener.objective import preference_probability
 from lit_listener.tasks import Task, Transcript
 from lit_listener.vlm.completions import Completions

@@ -8,7 +8,8 @@ from typing import Any
 import lightning
 
 from lit_listener.data.records import ShownPair
-from lit_listener.evaluation.metrics import JudgementMetrics, Prediction
+from lit_listener.evaluation.metrics import JudgementMetrics
+from lit_listener.evaluation.prediction import Prediction
 
 
 class JudgingModule(lightning.LightningModule):

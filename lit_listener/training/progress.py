@@ -7,8 +7,9 @@ from pathlib import Path
 
 from lightning import Trainer
 
-from lit_listener.evaluation.figures import learning_curves
-from lit_listener.evaluation.metrics import Prediction, summary, summary_difference
+from lit_listener.evaluation.learning_curves import learning_curves
+from lit_listener.evaluation.metrics import summary, summary_difference
+from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import write_predictions
 from lit_listener.evaluation.replaced_file import replaced_file
 from lit_listener.evaluation.tables import BeforeAfter, before_after_markdown

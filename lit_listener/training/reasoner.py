@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from lit_listener.data.records import ShownPair
-from lit_listener.evaluation.metrics import Prediction
+from lit_listener.evaluation.prediction import Prediction
 from lit_listener.tasks import PairwisePreference, Task, Transcript
 from lit_listener.training.asked import Asked, packed_scores
 from lit_listener.training.judged import prediction

@@ -17,8 +17,9 @@ from typing import Any
 
 import yaml
 
-from lit_listener.evaluation.figures import read_metrics
-from lit_listener.evaluation.metrics import Prediction, summary, summary_difference
+from lit_listener.evaluation.learning_curves import read_metrics
+from lit_listener.evaluation.metrics import summary, summary_difference
+from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import read_predictions
 from lit_listener.evaluation.statistics import Interval
 

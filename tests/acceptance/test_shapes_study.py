@@ -6,7 +6,7 @@ import pytest
 
 from lit_listener.data.records import ShownPair
 from lit_listener.data.shapes import ShapesPairs, attribute_accuracy, displayed_scenes
-from lit_listener.evaluation.metrics import Prediction
+from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import read_predictions
 from tests.acceptance import study
 

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lit_listener.evaluation.metrics import Prediction
+from lit_listener.evaluation.prediction import Prediction
 
 
 @pytest.fixture

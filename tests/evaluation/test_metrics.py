@@ -3,7 +3,8 @@ from dataclasses import fields
 
 import pytest
 
-from lit_listener.evaluation.metrics import MEASURES, JudgementMetrics, Prediction, summary, summary_difference
+from lit_listener.evaluation.metrics import MEASURES, JudgementMetrics, summary, summary_difference
+from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.statistics import Interval, clustered_interval
 
 
@@ -158,5 +159,7 @@ def test_fields_keep_their_names():
     # Other tools read them as columns of predictions.parquet.
     assert " ".join(field.name for field in fields(Prediction)) == (
         "pair_id prompt_id prompt rollout first label answer outcome p_second listener_p_second listener_p_correct "
-        "contradicts stated_verdict length truncated trace share_a generator_a generator_b source"
+        "contradicts stated_verdict length truncated trace share_a generator_a generator_b source index votes category "
+        "list_id item_a item_b rank_a rank_b p_second_without_thinking listener_p_second_stripped "
+        "independent_p_second p_contradiction prompt_in_training"
     )

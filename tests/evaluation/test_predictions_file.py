@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lit_listener.evaluation.metrics import Prediction
+from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import SCHEMA, read_predictions, write_predictions
 
 

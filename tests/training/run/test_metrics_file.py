@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from lit_listener.evaluation.figures import read_metrics
+from lit_listener.evaluation.learning_curves import read_metrics
 from lit_listener.training.run.metrics_file import MetricsFile, keep_rows
 
 LOGGED: list[tuple[dict[str, Any], int]] = [

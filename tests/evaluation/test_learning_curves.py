@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from lit_listener.evaluation import figures
-from lit_listener.evaluation.figures import Series, curves_figure, learning_curves, read_metrics, running_mean
+from lit_listener.evaluation import learning_curves as figures
+from lit_listener.evaluation.learning_curves import Series, curves_figure, learning_curves, read_metrics, running_mean
 
 PNG = b"\x89PNG\r\n\x1a\n"
 # As Lightning writes it: training and validation rows apart, blanks between; step 1 again after a resume.
