@@ -61,12 +61,14 @@ types: $(STAMP)  ## mypy, strict
 imports: $(STAMP)  ## Imports go down the floors only
 	$(BIN)/lint-imports
 
-assets: $(STAMP)  ## Make the bundled models anew, from nothing (a quarter of an hour)
+assets: $(STAMP)  ## Make the bundled models anew, from nothing (half an hour)
 	$(BIN)/python -m lit_listener.vlm.blueprint $(ASSETS)/shapes_blank configs/shapes/instruct.yaml
 	$(BIN)/python -m lit_listener fit --config configs/shapes/instruct.yaml --run_dir runs/assets/instruct
 	rm -rf $(ASSETS)/shapes_instruct && cp -r runs/assets/instruct/model $(ASSETS)/shapes_instruct
 	$(BIN)/python -m lit_listener fit --config configs/shapes/warm_start.yaml --run_dir runs/assets/warm_start
 	rm -rf $(ASSETS)/shapes_warm_start && cp -r runs/assets/warm_start/model $(ASSETS)/shapes_warm_start
+	$(BIN)/python -m lit_listener fit --config configs/shapes/witness.yaml --run_dir runs/assets/witness
+	rm -rf $(ASSETS)/shapes_witness && cp -r runs/assets/witness/model $(ASSETS)/shapes_witness
 
 clean:  ## Remove caches and build products; .venv and runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -20,12 +20,14 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
-from lit_listener.training.callbacks import ExportModel, PredictionsFile, SampleTable
+from lit_listener.training.callbacks import ExportModel, SampleTable
 from lit_listener.training.data_module import PreferenceData
 from lit_listener.training.plan.callback import PlanMemory, printed_plan
+from lit_listener.training.predictions import PredictionsFile
 from lit_listener.training.reasoner import Reasoner
 from lit_listener.training.run.checkpoints import RunCheckpoint
 from lit_listener.training.run.config import SaveRunConfig, run_loggers
+from lit_listener.training.run.evaluations import FoundEvaluation, config_file, find_evaluation, refuse_other_settings
 from lit_listener.training.run.folder import (
     CHOSEN_FOLDER,
     FoundRun,
@@ -43,6 +45,7 @@ _OURS_INSTEAD = {
     "gradient_clip_algorithm": "model.gradient_clip_norm",
     "accumulate_grad_batches": "model.memory.max_tokens_per_pass (GRPO) or data.batch_size",
 }
+_GATHERING = ("test", "predict")
 
 
 class QuietParser(LightningArgumentParser):
@@ -61,6 +64,8 @@ class ReasonerCLI(LightningCLI):
 
     found: FoundRun | None = None
     """The run that is gone on with."""
+    found_evaluation: FoundEvaluation | None = None
+    """The evaluation that is gone on with."""
     prints_plan = False
     """Print the memory plan instead of training."""
     plan_for_gib: float | None = None
@@ -107,6 +112,13 @@ class ReasonerCLI(LightningCLI):
                 default=None,
                 help="with --print_plan: memory of the GPU that is planned for, in GiB; by default this machine's",
             )
+        if subcommand in _GATHERING:
+            parser.add_argument(
+                "--resume",
+                type=str | None,
+                default=None,
+                help="go on with the evaluation that was broken off in this folder; without --config its own is used",
+            )
         return parser
 
     def _parse_ckpt_path(self) -> None:
@@ -117,6 +129,10 @@ class ReasonerCLI(LightningCLI):
             raise ValueError("--plan_for_gib names the GPU of a plan: give --print_plan too, or leave it out")
         resume = config.pop("resume", None)
         if resume is None:
+            return
+        if self.subcommand in _GATHERING:
+            self.found_evaluation = find_evaluation(Path(resume), self.subcommand)
+            config.run_dir = resume
             return
         if _typed("--ckpt_path", sys.argv):
             raise ValueError(
@@ -155,6 +171,10 @@ class ReasonerCLI(LightningCLI):
         config.run_dir = config.trainer.default_root_dir = str(folder)
         if self.found is not None:
             self._tell_what_goes_on(self.found)
+        elif self.found_evaluation is not None:
+            self.save_config_kwargs["replaces"] = True
+            refuse_other_settings(self.found_evaluation, self._dumped())
+            _tell(f"Going on with {folder}")
         elif (
             self.subcommand == "fit"
             and not (started_by_another or self.prints_plan)
@@ -171,9 +191,8 @@ class ReasonerCLI(LightningCLI):
 
     def _tell_what_goes_on(self, found: FoundRun) -> None:
         """Say what has changed; end the program where nothing has, and nothing is left to do."""
-        parser = self._parser(self.subcommand)
         self.save_config_kwargs["replaces"] = True
-        changed = changes(found.config, yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False)))
+        changed = changes(found.config, self._dumped())
         reached = f"after {found.rollouts} rollouts ({found.steps} optimizer steps)"
         if found.ended and not changed:
             _tell(f"{found.folder} has ended {reached}: nothing is left to do. To train further, raise its limit:")
@@ -182,6 +201,12 @@ class ReasonerCLI(LightningCLI):
         _tell(f"Going on with {found.folder} {reached}")
         for name, (old, new) in changed.items():
             _tell(f"  {name}: {old} -> {new}")
+
+    def _dumped(self) -> dict[str, Any]:
+        """The config as a file of it would be read."""
+        parser = self._parser(self.subcommand)
+        config: dict[str, Any] = yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False))
+        return config
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the run's loggers, which are no part of its config: another run from it must not write to this folder."""
@@ -196,6 +221,9 @@ class ReasonerCLI(LightningCLI):
         trainer = super().instantiate_trainer(**kwargs)
         for checkpoint in _run_checkpoints(trainer):
             checkpoint.go_on_with = _go_on_with(config.run_dir)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, PredictionsFile):
+                callback.goes_on = self.found_evaluation is not None
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -295,7 +323,16 @@ def _command_line(args: list[str]) -> Iterator[None]:
 def _with_own_config(args: list[str]) -> list[str]:
     """A run that is gone on with without a config uses its own."""
     resume, own = _typed("--resume", args), _typed("--run_dir", args)
-    if args[:1] != ["fit"] or not resume or _typed("--config", args) or _typed("-c", args):
+    if not resume or _typed("--config", args) or _typed("-c", args):
+        return args
+    if args[0] in _GATHERING:
+        return [
+            args[0],
+            "--config",
+            str(config_file(find_evaluation(Path(resume), args[0]).folder, args[0])),
+            *args[1:],
+        ]
+    if args[0] != "fit":
         return args
     folder = Path(own or newest_folder(None)) if resume == "auto" else Path(resume)
     return [args[0], "--config", str(find_run(folder).folder / "config.yaml"), *args[1:]]

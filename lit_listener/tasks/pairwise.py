@@ -168,6 +168,18 @@ class PairwisePreference:
         """The thoughts without the sentences that speak of a verdict."""
         return verdicts.strip_verdicts(trace)
 
+    def opening(self, trace: str) -> str:
+        """A completion with these thoughts, up to the answer's place; tags in them are cut out, as are chat tokens."""
+        return f"<think>{_CHAT_TOKEN.sub('', _TAG.sub('', trace))}</think><answer>"
+
+    def in_words(self, answer: int) -> str:
+        """The label and what it means: 0 (the first image is better).
+
+        Raises:
+            IndexError: the answer is no label's index.
+        """
+        return f"{self.labels[answer]} (the {('first', 'second')[answer]} image is better)"
+
     def retell_question(self, shown: ShownPair) -> Question:
         """The question that a listener is asked, without any trace: one prefix for all traces about the pair.
 

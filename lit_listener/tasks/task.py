@@ -67,6 +67,12 @@ class Task(Protocol):
     def strip_verdicts(self, trace: str) -> str:
         """The thoughts without the sentences that state a verdict."""
 
+    def opening(self, trace: str) -> str:
+        """A completion with these thoughts, up to the answer's place."""
+
+    def in_words(self, answer: int) -> str:
+        """An answer in words, for a reader who knows no labels."""
+
     def retell_question(self, shown: ShownPair) -> Question:
         """The question that a listener is asked: shared by all traces about one pair."""
 

@@ -1,10 +1,8 @@
-"""What happens beside training: sample tables, prediction files and exported models."""
+"""What happens beside training: sample tables and exported models."""
 
 import csv
 import io
 import os
-from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +10,13 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-from lit_listener.evaluation.metrics import summary
-from lit_listener.evaluation.prediction import Prediction
-from lit_listener.evaluation.predictions_file import read_predictions, write_predictions
-from lit_listener.evaluation.tables import summary_table
 from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.training.reasoner import Reasoner
 from lit_listener.training.run.metrics_file import keep_rows
-from lit_listener.training.terminal import wide_terminal
-from lit_listener.vlm import ranks
 from lit_listener.vlm.saving import save_model
 from lit_listener.vlm.specs import DTypeName
 
@@ -117,83 +109,6 @@ class SampleTable(Callback):
         self._written += len(rows)
 
 
-class PredictionsFile(Callback):
-    """Gathers what ``test`` and ``predict`` judged into ``predictions.parquet`` of the run's folder.
-
-    ``test`` ends with a table of each source's measures, with 95% intervals.
-    """
-
-    def __init__(self) -> None:
-        self.predictions: list[Prediction] = []
-        self.only_gather = False
-        """Neither write nor show: for who goes on with the predictions."""
-
-    def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Begin anew."""
-        self.predictions = []
-
-    def on_test_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep a batch's predictions."""
-        self.predictions.extend(Prediction(**row) for row in outputs)
-
-    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the file, whole, and show what it amounts to."""
-        self._gather(trainer)
-        if self.only_gather or not trainer.is_global_zero:
-            return
-        self._write(trainer)
-        rows = {name: _of(name, self.predictions) for name in self._sources()}
-        wide_terminal().print(summary_table({name: summary(predictions) for name, predictions in rows.items()}))
-
-    on_predict_start = on_test_start
-    on_predict_batch_end = on_test_batch_end
-
-    def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the file, whole."""
-        self._gather(trainer)
-        if trainer.is_global_zero:
-            self._write(trainer)
-
-    def _gather(self, trainer: lightning.Trainer) -> None:
-        """Bring every rank's rows to rank 0, by files in the run's folder, in the order of one process."""
-        if trainer.world_size == 1:
-            return
-        folder = Path(trainer.default_root_dir)
-        parts = [folder / f".predictions.{rank}.parquet" for rank in range(trainer.world_size)]
-        if not trainer.is_global_zero:
-            write_predictions(self.predictions, parts[trainer.global_rank])
-        ranks.barrier()
-        if trainer.is_global_zero:
-            others = [read_predictions(part) for part in parts[1:]]
-            by_rank = [{name: _of(name, rows) for name in self._sources()} for rows in (self.predictions, *others)]
-            self.predictions = [
-                row
-                for name in self._sources()
-                for dealt in zip_longest(*(rows[name] for rows in by_rank))
-                for row in dealt
-                if row is not None
-            ]
-            for part in parts[1:]:
-                part.unlink()
-        ranks.barrier()
-
-    def _sources(self) -> list[str]:
-        return list(dict.fromkeys(prediction.source for prediction in self.predictions))
-
-    def _write(self, trainer: lightning.Trainer) -> None:
-        path = Path(trainer.default_root_dir) / "predictions.parquet"
-        write_predictions(self.predictions, path)
-        rank_zero_info(f"Predictions: {path}")
-
-
 class ExportModel(Callback):
     """Writes the trained model as a Hugging Face folder when training ends.
 
@@ -227,10 +142,6 @@ class ExportModel(Callback):
         """Save once training has run to its end (an interrupted run keeps its checkpoint instead)."""
         if self.folder and isinstance(pl_module, Reasoner) and not trainer.interrupted:
             save_model(pl_module.policy, pl_module.reader, Path(trainer.default_root_dir) / self.folder, self.dtype)
-
-
-def _of(source: str, predictions: Sequence[Prediction]) -> list[Prediction]:
-    return [prediction for prediction in predictions if prediction.source == source]
 
 
 def _sample_table(rows: list[list[Any]]) -> Table:

@@ -1,14 +1,19 @@
 """The data of a run: one source to train on, named sources to validate and test on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 import lightning
+from PIL.Image import Image
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from lit_listener.data.order import EpochOrder, Orders, ShownPairs
+from lit_listener.data.overlap import normalised
 from lit_listener.data.records import Demonstration, Demonstrator, PairSource, ShownPair
+from lit_listener.data.units import AnchorUnits, ListProtocol, PairUnits, ShownUnits, UnitOrder, Units, pending_units
+from lit_listener.data.watched import watched
+from lit_listener.evaluation.prediction import Prediction
 
 Record = TypeVar("Record")
 
@@ -24,6 +29,11 @@ class PreferenceData(lightning.LightningDataModule):
         batch_size: pairs (prompts) a step, over all processes together: more GPUs make the same step faster.
         eval_batch_size: pairs a batch in validation and test, on each process.
         eval_orders: balanced shows each pair of validation and test once; both shows it in both display orders.
+        eval_lists: in test, how ranked lists are judged: pairs compares every two images of a list; anchor compares
+            each image with an anchor alone, N - 1 comparisons for N images.
+        anchors: anchors of each list, drawn by seed; every other image is compared with each of them.
+        anchor: the one anchor of each list by its place in the list, from 0, or by its generator's name.
+        check_overlap: in test, find out which test prompts are among those of ``train``, by their words.
         num_workers: processes that load pairs; 0 loads in the main process.
         seed: seed of shuffle and display order.
     """
@@ -37,6 +47,10 @@ class PreferenceData(lightning.LightningDataModule):
         batch_size: int = 16,
         eval_batch_size: int = 64,
         eval_orders: Orders = "balanced",
+        eval_lists: ListProtocol = "pairs",
+        anchors: int = 1,
+        anchor: int | str | None = None,
+        check_overlap: bool = True,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
@@ -51,6 +65,12 @@ class PreferenceData(lightning.LightningDataModule):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.eval_orders: Orders = eval_orders
+        self.eval_lists: ListProtocol = eval_lists
+        self.anchors = anchors
+        self.anchor = anchor
+        self.check_overlap = check_overlap
+        self.judged: Mapping[str, Collection[int]] = {}
+        """Places of each test source that were judged before, and are left out of its loader."""
         self.num_workers = num_workers
         self.seed = seed
 
@@ -72,8 +92,64 @@ class PreferenceData(lightning.LightningDataModule):
         return [self._loader(pairs, self.eval_batch_size) for pairs in self.validation.values()]
 
     def test_dataloader(self) -> list[StatefulDataLoader]:
-        """One loader a test source."""
-        return [self._loader(pairs, self.eval_batch_size) for pairs in self.test.values()]
+        """One loader a test source, of the units that are still to be judged."""
+        rank, ranks = self._ranks()
+        loaders = []
+        for name in self.test:
+            units = self.units(name)
+            loaders.append(
+                StatefulDataLoader(
+                    ShownUnits(units),
+                    batch_size=max(1, self.eval_batch_size // units.largest),
+                    sampler=UnitOrder(pending_units(units, self.judged.get(name, ())), rank, ranks),
+                    num_workers=self.num_workers,
+                    collate_fn=_together,
+                )
+            )
+        return loaders
+
+    def units(self, source: str) -> Units:
+        """What is judged in one piece of a test source.
+
+        Raises:
+            ValueError: anchors are asked for, but the source ranks no lists, or keeps some of their pairs only.
+        """
+        pairs = self.test[source]
+        if self.eval_lists == "pairs":
+            return PairUnits(pairs, self.seed, self.eval_orders)
+        lists = pairs.ranked_lists()
+        if lists is None:
+            raise ValueError(
+                f"data.eval_lists: anchor is for ranked lists, but data.test.{source} ({type(pairs).__name__}) has "
+                "pairs alone; leave it at pairs"
+            )
+        return AnchorUnits(lists, self.seed, self.eval_orders, self.anchors, self.anchor)
+
+    def images_of(self, row: Prediction) -> tuple[Image, Image]:
+        """The two images, a and b, that a judgement of a test source is about."""
+        pairs = self.test[row.source]
+        if self.eval_lists == "anchor" and row.item_a is not None and row.item_b is not None:
+            lists = pairs.ranked_lists()
+            assert lists is not None
+            ranked = lists[row.index]
+            return ranked.images[row.item_a], ranked.images[row.item_b]
+        pair = pairs[row.index]
+        if pair.pair_id != row.pair_id:
+            raise ValueError(f"data.test.{row.source}: pair {row.index} is {pair.pair_id} now, and was {row.pair_id}")
+        return pair.image_a, pair.image_b
+
+    def prompts_trained_on(self, prompts: Collection[str]) -> frozenset[str] | None:
+        """Those of some prompts whose words are a training prompt's; None where that is not to be looked for."""
+        if self.train is None or not self.check_overlap:
+            return None
+        wanted = {prompt: normalised(prompt) for prompt in prompts}
+        missing = set(wanted.values())
+        train = self.train
+        for prompt in watched(train.prompt, range(len(train)), "looking for test prompts among those trained on"):
+            missing.discard(normalised(prompt))
+            if not missing:
+                break
+        return frozenset(prompt for prompt, words in wanted.items() if words not in missing)
 
     def predict_dataloader(self) -> list[StatefulDataLoader]:
         """The test sources again."""
@@ -112,6 +188,10 @@ class PreferenceData(lightning.LightningDataModule):
 
 def _as_they_are(batch: list[Record]) -> list[Record]:
     return batch
+
+
+def _together(batch: list[list[ShownPair]]) -> list[ShownPair]:
+    return [shown for unit in batch for shown in unit]
 
 
 def _demonstrate(traces: Demonstrator, batch: list[ShownPair]) -> list[Demonstration]:

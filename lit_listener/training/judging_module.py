@@ -23,6 +23,10 @@ class JudgingModule(lightning.LightningModule):
     def judge(self, shown: Sequence[ShownPair], source: str = "") -> list[Prediction]:
         """One judgement for each pair that counts; the same whatever the batch."""
 
+    def examine(self, shown: Sequence[ShownPair], source: str = "") -> list[Prediction]:
+        """What ``test`` and ``predict`` record of the pairs: all that is known of each judgement."""
+        return self.judge(shown, source)
+
     def setup(self, stage: str) -> None:
         """Refuse to judge without pairs, which Lightning would do in silence."""
         source = {"validate": "validation", "test": "test", "predict": "test"}.get(stage)
@@ -51,7 +55,7 @@ class JudgingModule(lightning.LightningModule):
         self, batch: list[ShownPair], batch_idx: int, dataloader_idx: int = 0
     ) -> list[dict[str, Any]]:
         """Judge a batch; a row a prediction (Lightning cannot move frozen records), gathered by a callback."""
-        return [asdict(prediction) for prediction in self.judge(batch, self._source_names("test")[dataloader_idx])]
+        return [asdict(prediction) for prediction in self.examine(batch, self._source_names("test")[dataloader_idx])]
 
     predict_step = test_step  # the same, without a summary
 

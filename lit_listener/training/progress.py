@@ -13,8 +13,8 @@ from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import write_predictions
 from lit_listener.evaluation.replaced_file import replaced_file
 from lit_listener.evaluation.tables import BeforeAfter, before_after_markdown
-from lit_listener.training.callbacks import PredictionsFile
 from lit_listener.training.data_module import PreferenceData
+from lit_listener.training.predictions import PredictionsFile
 from lit_listener.training.reasoner import Reasoner
 
 

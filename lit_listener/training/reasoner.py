@@ -8,19 +8,22 @@ import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from lit_listener.data.records import ShownPair
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.tasks import PairwisePreference, Task, Transcript
 from lit_listener.training.asked import Asked, packed_scores
-from lit_listener.training.judged import prediction
+from lit_listener.training.examination import Examination, Rescored
+from lit_listener.training.judged import said, shown_facts
 from lit_listener.training.judging_module import JudgingModule
 from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
 from lit_listener.training.out_of_memory import TokenBudget
@@ -31,7 +34,7 @@ from lit_listener.vlm.backbone import Backbone, Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import label_token_ids
 from lit_listener.vlm.image_cache import ImageCache
-from lit_listener.vlm.listeners import Heard, Hearing, Listener, ReferenceListener
+from lit_listener.vlm.listeners import Hearing, Listener, ReferenceListener
 from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
 from lit_listener.vlm.passes import Pass
 from lit_listener.vlm.rollout import GroupedRollout, RolloutEngine, Sampling
@@ -55,6 +58,7 @@ class Reasoner(JudgingModule):
         memory: how a step is cut to the memory there is.
         sharding: how weights are computed with that ModelParallelStrategy spreads over several GPUs.
         engine: what draws completions; by default GroupedRollout, in this process.
+        evaluation: how thoroughly test and predict look at the trained model.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # one option each keeps a config flat
@@ -70,6 +74,7 @@ class Reasoner(JudgingModule):
         memory: Memory = Memory(),  # noqa: B008  # frozen
         sharding: Sharding = Sharding(),  # noqa: B008  # frozen
         engine: RolloutEngine | None = None,
+        evaluation: Examination = Examination(),  # noqa: B008  # frozen
     ) -> None:
         super().__init__()
         if not gradient_clip_norm > 0:
@@ -85,6 +90,10 @@ class Reasoner(JudgingModule):
         self.memory = memory
         self.sharding = sharding
         self.engine = engine or GroupedRollout()
+        self.evaluation = evaluation
+        self.independent_listener: Listener | None = None
+        """The evaluation's, once it is loaded: training does without it."""
+        self._examines = False
         self.budget = TokenBudget(memory.max_tokens_per_pass)
         self.rollout_budget = TokenBudget(memory.max_rollout_tokens, "model.memory.max_rollout_tokens")
         self.image_cache = ImageCache(memory.cached_features_mib, frozen=not policy.train_vision)
@@ -98,16 +107,23 @@ class Reasoner(JudgingModule):
     # ---- set-up -------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Bound the passes of a CPU."""
+        """Bound the passes of a CPU; load whom only an evaluation asks."""
         super().setup(stage)
+        self._examines = stage in ("test", "predict")
         if self.memory.max_tokens_per_pass is None and self.trainer.strategy.root_device.type == "cpu":
             self.budget.limit = TOKENS_PER_CPU_PASS
 
     def configure_model(self) -> None:
-        """Load policy, reference and listener, once."""
-        if self.models is not None:
-            return
+        """Load policy, reference and listener, once; and whom only an evaluation asks, for an evaluation."""
         mesh = data_parallel_mesh(self._trainer, self.policy_spec)
+        if self.models is None:
+            self._load(mesh)
+        if self._examines and self.independent_listener is None and self.evaluation.independent_listener is not None:
+            self.independent_listener = self.evaluation.independent_listener
+            self._prepare(self.independent_listener)
+            self._shard(self.independent_listener, mesh)
+
+    def _load(self, mesh: DeviceMesh | None) -> None:
         models = load(self.policy_spec, self.reference_name, empty=mesh is not None and ranks.rank() > 0)
         self.models = models
         self.policy = models.policy
@@ -116,14 +132,20 @@ class Reasoner(JudgingModule):
         self.label_ids = label_token_ids(models.reader.tokenizer, self.task.labels)
         self.shares_vision = models.shares_vision
         self.trainable = [name for name, p in self.named_parameters() if p.requires_grad]
-        self.listener.prepare(self.task, models.reader.tokenizer)
-        self.listener.requires_grad_(False)
+        self._prepare(self.listener)
         if self.reference_name == "start" and isinstance(self.listener, ReferenceListener):
             rank_zero_info("The listener is the reference, and hears with the weights that the policy starts from.")
-        if mesh is not None:
-            if self.shares_vision and models.reference.copy is not None:
-                models.reference.copy.drop_vision()  # a module can be sharded once
-            for backbone in [module for module in self.modules() if isinstance(module, Backbone)]:
+        if mesh is not None and self.shares_vision and models.reference.copy is not None:
+            models.reference.copy.drop_vision()  # a module can be sharded once
+        self._shard(self, mesh)
+
+    def _prepare(self, listener: Listener) -> None:
+        listener.prepare(self.task, self.reader.tokenizer)
+        listener.requires_grad_(False)
+
+    def _shard(self, part: torch.nn.Module, mesh: DeviceMesh | None) -> None:
+        for backbone in [module for module in part.modules() if isinstance(module, Backbone)]:
+            if mesh is not None:
                 shard(backbone, mesh, self.sharding)
 
     def configure_optimizers(self) -> Any:
@@ -246,60 +268,97 @@ class Reasoner(JudgingModule):
         """Packed passes of the reference: its log-probabilities, and its label scores at the answers' places."""
         places_N = torch.tensor([transcript.answer_token or 0 for transcript in transcripts], device=self.device)
         with self.reference.active() as backbone:
-            if not self.shares_vision:
-                asked = replace(asked, features_MD=backbone.image_features(asked.prompts))
+            return self._scores(backbone, self._seen_by_reference(backbone, asked), completions, places_N)
 
-            def score(each: Pass) -> Scores:
-                return packed_scores(
-                    backbone,
-                    asked,
-                    completions,
-                    each,
-                    self.sampling.temperature,
-                    answer_place_N=places_N[each.rows],
-                    label_ids=self.label_ids,
-                )
+    def _seen_by_reference(self, backbone: Backbone, asked: Asked) -> Asked:
+        return asked if self.shares_vision else replace(asked, features_MD=backbone.image_features(asked.prompts))
 
-            lengths = asked.prompts.lengths_P.tolist(), completions.lengths_N.tolist()
-            parts = self.budget(lambda passes: [score(each) for each in passes], *lengths)
+    def _scores(self, backbone: Backbone, asked: Asked, completions: Completions, places_N: Tensor) -> Scores:
+        """Packed passes of a model over completions, which read the labels at these places."""
+
+        def score(each: Pass) -> Scores:
+            return packed_scores(
+                backbone,
+                asked,
+                completions,
+                each,
+                self.sampling.temperature,
+                answer_place_N=places_N[each.rows],
+                label_ids=self.label_ids,
+            )
+
+        lengths = asked.prompts.lengths_P.tolist(), completions.lengths_N.tolist()
+        parts = self.budget(lambda passes: [score(each) for each in passes], *lengths)
         return Scores.joined(parts, completions.ids_NT.shape[1])
 
-    def hear(
-        self,
-        listener: Listener,
-        asked: Asked,
-        completions: Completions,
-        transcripts: Sequence[Transcript],
-        reference: Scores,
-    ) -> Heard:
-        """A listener's word on every completion."""
+    def hearing(
+        self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript], reference: Scores
+    ) -> Hearing:
+        """What a listener is given of all completions."""
         content = completions.content_ids()
         heard_ids = [ids[: t.answer_token] for ids, t in zip(content, transcripts, strict=True)]
-        return listener.hear(
-            Hearing(
-                shown=asked.shown,
-                keys=asked.keys,
-                completions=completions,
-                transcripts=transcripts,
-                trace_bytes=[b"".join(self.reader.token_bytes(ids)) for ids in heard_ids],
-                trace_ids=heard_ids,
-                reference=reference,
-                in_passes=self.budget,
-            )
+        return Hearing(
+            shown=asked.shown,
+            keys=asked.keys,
+            completions=completions,
+            transcripts=transcripts,
+            trace_bytes=[b"".join(self.reader.token_bytes(ids)) for ids in heard_ids],
+            trace_ids=heard_ids,
+            reference=reference,
+            in_passes=self.budget,
         )
 
     def judge(self, shown: Sequence[ShownPair], source: str = "") -> list[Prediction]:
         """One thought, answer and pair of soft scores for each pair that counts; the same whatever the batch."""
+        return self._judged(shown, source, _JUDGED)
+
+    def examine(self, shown: Sequence[ShownPair], source: str = "") -> list[Prediction]:
+        """What ``judge`` gives, for each of k completions, with all that ``evaluation`` asks for."""
+        return self._judged(shown, source, self.evaluation)
+
+    @torch.no_grad()
+    def _judged(self, shown: Sequence[ShownPair], source: str, examination: Examination) -> list[Prediction]:
         asked = self.ask(shown, [("judge", pair.pair.pair_id, pair.first) for pair in shown])
-        completions = self.roll_out(asked, group_size=1)
+        completions = self.roll_out(asked, examination.rollouts)
         transcripts = self.read(completions)
-        reference = self.reference_scores(asked, completions, transcripts)
-        heard = self.hear(self.listener.in_evaluation, asked, completions, transcripts, reference)
+        hearing = self.hearing(asked, completions, transcripts, self.reference_scores(asked, completions, transcripts))
+        listener = self.listener.in_evaluation
+        heard = listener.hear(hearing)
+        findings = examination.findings(
+            self.task, hearing, listener, partial(self._by_policy, asked), partial(self._by_reference, asked)
+        )
         return [
-            prediction(self.task, shown[n], completions, transcript, heard, n, source)
+            Prediction(
+                **shown_facts(pair, source),
+                rollout=n % examination.rollouts,
+                **said(self.task, pair, completions, transcript, heard, n, findings[n]),
+            )
             for n, transcript in enumerate(transcripts)
-            if shown[n].counted
+            if (pair := shown[n // examination.rollouts]).counted
         ]
+
+    def _by_policy(self, asked: Asked, texts: Sequence[str]) -> Rescored:
+        """The policy's answers after texts that somebody else wrote."""
+        completions, places = self._written(texts)
+        return Rescored(completions, places.tolist(), self._scores(self.policy, asked, completions, places))
+
+    def _by_reference(self, asked: Asked, texts: Sequence[str]) -> Rescored:
+        """The reference's answers after texts that somebody else wrote."""
+        completions, places = self._written(texts)
+        with self.reference.active() as backbone:
+            scores = self._scores(backbone, self._seen_by_reference(backbone, asked), completions, places)
+        return Rescored(completions, places.tolist(), scores)
+
+    def _written(self, texts: Sequence[str]) -> tuple[Completions, Tensor]:
+        """Texts as completions, with one more token at the answer's place, which is not read."""
+        rows = [self.reader.encoder.encode_text(text, special=False) for text in texts]
+        pad = self.policy.vocabulary.pad_id
+        places_N = torch.tensor([len(row) for row in rows], device=self.device)
+        return Completions.from_ids([[*row, pad] for row in rows], pad).to(self.device), places_N
+
+
+_JUDGED = Examination(rollouts=1, without_thinking=False, strip_verdicts=False)
+"""The answer, and the listener's word on it, alone."""
 
 
 def _keep_trainable(module: Any, state: dict[str, Any], prefix: str, local_metadata: Any) -> None:

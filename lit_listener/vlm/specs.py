@@ -9,8 +9,10 @@ BUNDLED = {
     "shapes-blank": ASSETS / "shapes_blank",
     "shapes-instruct": ASSETS / "shapes_instruct",
     "shapes-warm-start": ASSETS / "shapes_warm_start",
+    "shapes-witness": ASSETS / "shapes_witness",
 }
-"""Names of the bundled models: untrained, the consistent instruct model, and the mixed-habit start."""
+"""Names of the bundled models: untrained, the consistent instruct model, the mixed-habit start, and a second instruct
+model that takes no part in training."""
 
 DTypeName = Literal["float32", "bfloat16", "float16"]
 QuantizationName = Literal["nf4"]

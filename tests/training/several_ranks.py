@@ -17,10 +17,10 @@ from torch.distributed.tensor import DTensor
 
 from lit_listener.data.shapes import ShapesTraces
 from lit_listener.training import TraceSFT
-from lit_listener.training.callbacks import PredictionsFile
 from lit_listener.training.grpo_options import Objective, Updates
 from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.training.memory_options import Memory
+from lit_listener.training.predictions import PredictionsFile
 from lit_listener.vlm import ranks
 from lit_listener.vlm.listeners import ModelListener, ShuffledListener
 from lit_listener.vlm.loading import load

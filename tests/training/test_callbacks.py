@@ -10,7 +10,8 @@ from lightning.pytorch.callbacks import Callback
 from transformers import AutoConfig
 
 from lit_listener.evaluation.predictions_file import read_predictions
-from lit_listener.training.callbacks import ExportModel, PredictionsFile, SampleTable
+from lit_listener.training.callbacks import ExportModel, SampleTable
+from lit_listener.training.predictions import PredictionsFile
 from lit_listener.vlm.loading import load_backbone
 from lit_listener.vlm.specs import LoraSpec, PolicySpec
 from tests.training.tiny_runs import data, grpo, pairs, trainer

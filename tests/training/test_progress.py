@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lit_listener.evaluation.predictions_file import read_predictions
-from lit_listener.training.callbacks import PredictionsFile
+from lit_listener.training.predictions import PredictionsFile
 from lit_listener.training.progress import compare, judge_before_and_after, write_progress
 from lit_listener.training.run.checkpoints import RunCheckpoint
 from lit_listener.training.run.metrics_file import MetricsFile

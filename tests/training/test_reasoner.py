@@ -13,10 +13,10 @@ from lightning.pytorch.loggers import CSVLogger
 
 from lit_listener.evaluation.metrics import JudgementMetrics
 from lit_listener.training import ListenerGRPO, Reasoner
-from lit_listener.training.callbacks import PredictionsFile
 from lit_listener.training.listener_grpo import Updates
 from lit_listener.training.memory_options import Memory
 from lit_listener.training.out_of_memory import TokenBudget
+from lit_listener.training.predictions import PredictionsFile
 from lit_listener.training.run.checkpoints import RunCheckpoint
 from lit_listener.training.schedule import Schedule
 from lit_listener.vlm.listeners import ModelListener, ReferenceListener

@@ -11,12 +11,13 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from lit_listener.evaluation.replaced_file import replaced_file
+from lit_listener.training.run.evaluations import config_file
 from lit_listener.training.run.folder import changes, free_name
 from lit_listener.training.run.metrics_file import MetricsFile
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Writes ``config.yaml`` into the folder of a training run; an evaluation leaves the one it finds.
+    """Writes ``config.yaml`` into the folder of a training run; ``test`` and ``predict`` have files of their own.
 
     A run that is gone on with gets the config of its new start, if that is another, and keeps the old one beside it.
 
@@ -32,9 +33,13 @@ class SaveRunConfig(SaveConfigCallback):
         self._steps_before: int | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save for ``fit`` only; where a run is gone on with, once that has worked."""
+        """Save, but not for ``validate``; where a run is gone on with, once that has worked."""
         if stage == "fit" and not self.replaces:
             super().setup(trainer, pl_module, stage)
+        if stage in ("test", "predict") and not self.replaces and trainer.is_global_zero:
+            command = "test" if stage == "test" else "predict"  # Lightning's stage is an enumeration's member
+            with replaced_file(config_file(Path(trainer.default_root_dir), command)) as beside:
+                beside.write_text(self.parser.dump(self.config, skip_none=False))
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Into the run's folder, whatever folder a logger writes to."""

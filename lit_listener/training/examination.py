@@ -1,0 +1,135 @@
+"""What a test finds out about a judgement beside its answer: whether the thoughts mattered, and to whom.
+
+Each finding answers a question of the papers or of their review. Does the model need its thoughts (Gambashidze et al.
+2025, Table 5)? Does the listener follow the arguments, or only the sentence with the verdict? Does a listener that took
+no part in training follow them? Does a text model see a contradiction between thoughts and answer (Table 4)?
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from lit_listener.tasks import Task, Transcript
+from lit_listener.tasks.transcript import Outcome
+from lit_listener.vlm.backbone import Scores
+from lit_listener.vlm.completions import Completions
+from lit_listener.vlm.listeners import Heard, Hearing, Listener
+from lit_listener.vlm.text_judge import TextJudge
+
+FINISHED_THINKING = "I have finished thinking."
+"""What stands in place of the thoughts (Table 5)."""
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """Completions that were not sampled but written down, and what a model would answer after each."""
+
+    completions: Completions
+    places: Sequence[int]
+    """Each one's answer place."""
+    scores: Scores
+
+
+Rescore = Callable[[Sequence[str]], Rescored]
+"""Scores the answer after each of N texts; the texts end where the answer stands."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found out about one completion; None where nobody asked, or where there is nothing to ask about."""
+
+    p_second_without_thinking: float | None = None
+    listener_p_second_stripped: float | None = None
+    independent_p_second: float | None = None
+    p_contradiction: float | None = None
+
+
+@dataclass(frozen=True)
+class Examination:
+    """How thoroughly ``test`` and ``predict`` look at a judge.
+
+    Args:
+        rollouts: k, completions sampled for each shown pair; their scores are averaged, their answers vote.
+        without_thinking: ask also for the answer after "I have finished thinking." in place of the thoughts: one short
+            pass a shown pair.
+        strip_verdicts: let the listener also hear each trace without the sentences that state a verdict: one pass more.
+        independent_listener: a listener that took no part in training, to say whether the thoughts support the answer.
+        text_judge: a text model that is asked whether the answer contradicts the thoughts.
+    """
+
+    rollouts: int = 1
+    without_thinking: bool = True
+    strip_verdicts: bool = True
+    independent_listener: Listener | None = None
+    text_judge: TextJudge | None = None
+
+    def __post_init__(self) -> None:
+        if self.rollouts < 1:
+            raise ValueError(f"model.evaluation.rollouts: expected at least 1 completion a pair, got {self.rollouts}")
+
+    def findings(
+        self, task: Task, hearing: Hearing, listener: Listener, policy: Rescore, reference: Rescore
+    ) -> list[Findings]:
+        """What is found out about N completions of P shown pairs.
+
+        Args:
+            task: words the texts.
+            hearing: the completions, as a listener is given them.
+            listener: who heard them in training.
+            policy: scores answers of the model that wrote them; P texts, one a shown pair.
+            reference: scores answers of the reference; N texts.
+        """
+        count, group = len(hearing.transcripts), hearing.group_size
+        columns: dict[str, Sequence[float | None]] = {}
+        if self.without_thinking:
+            texts = [task.opening(FINISHED_THINKING)] * len(hearing.shown)
+            p_P = policy(texts).scores.label_logits_NL.softmax(1)[:, 1].tolist()
+            columns["p_second_without_thinking"] = [p_P[n // group] for n in range(count)]
+        if self.strip_verdicts:
+            columns["listener_p_second_stripped"] = _second(listener.hear(_stripped(task, hearing, reference)))
+        if self.independent_listener is not None:
+            columns["independent_p_second"] = _second(self.independent_listener.hear(hearing))
+        if self.text_judge is not None:
+            columns["p_contradiction"] = _contradictions(self.text_judge, task, hearing.transcripts)
+        return [Findings(**{name: column[n] for name, column in columns.items()}) for n in range(count)]
+
+
+def _stripped(task: Task, hearing: Hearing, reference: Rescore) -> Hearing:
+    """The same hearing of thoughts that state no verdict."""
+    readable = hearing.readable_N.tolist()
+    thoughts = [task.strip_verdicts(transcript.think or "") for transcript in hearing.transcripts]
+    texts = [task.opening(thought) if heard else "" for thought, heard in zip(thoughts, readable, strict=True)]
+    rescored = reference(texts)
+    ids = rescored.completions.content_ids()
+    transcripts = [
+        replace(transcript, think=thought, answer_token=place if heard else None, text=text, outcome=Outcome.OK)
+        for transcript, thought, place, heard, text in zip(
+            hearing.transcripts, thoughts, rescored.places, readable, texts, strict=True
+        )
+    ]
+    return replace(
+        hearing,
+        completions=rescored.completions,
+        transcripts=transcripts,
+        trace_bytes=[text.encode() for text in texts],
+        trace_ids=[row[:place] for row, place in zip(ids, rescored.places, strict=True)],
+        reference=rescored.scores,
+    )
+
+
+def _second(heard: Heard) -> list[float | None]:
+    """The listener's probability of the second image; None where it heard nothing."""
+    probabilities = heard.p_label_NL[:, 1]
+    if not bool(torch.isfinite(probabilities[heard.readable_N]).all()):
+        raise FloatingPointError("a listener's probabilities are NaN or infinite: its weights are no use")
+    numbers, readable = probabilities.tolist(), heard.readable_N.tolist()
+    return [number if known else None for number, known in zip(numbers, readable, strict=True)]
+
+
+def _contradictions(judge: TextJudge, task: Task, transcripts: Sequence[Transcript]) -> list[float | None]:
+    """The text judge's word on each completion that has thoughts and an answer."""
+    asked = [n for n, t in enumerate(transcripts) if t.answer is not None and t.think is not None]
+    items = [(transcripts[n].think or "", task.in_words(transcripts[n].answer or 0)) for n in asked]
+    found = dict(zip(asked, judge.p_contradiction(items), strict=True)) if items else {}
+    return [found.get(n) for n in range(len(transcripts))]

@@ -1,0 +1,149 @@
+"""What ``test`` and ``predict`` leave behind: the predictions, written as they come, and what they amount to."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_info
+
+from lit_listener.evaluation.metrics import summary
+from lit_listener.evaluation.prediction import Prediction
+from lit_listener.evaluation.prediction_parts import PredictionParts
+from lit_listener.evaluation.predictions_file import write_predictions
+from lit_listener.evaluation.tables import summary_table
+from lit_listener.training.data_module import PreferenceData
+from lit_listener.training.run.evaluations import PARTS, fingerprint
+from lit_listener.training.terminal import wide_terminal
+from lit_listener.vlm import ranks
+
+
+class PredictionsFile(Callback):
+    """Writes what ``test`` and ``predict`` judge, batch by batch, and in the end as ``predictions.parquet``.
+
+    ``test`` ends with a table of each source's measures, with 95% intervals.
+    """
+
+    def __init__(self) -> None:
+        self.predictions: list[Prediction] = []
+        """All of them, on the first process, once the evaluation has ended."""
+        self.only_gather = False
+        """Neither keep nor show: for who goes on with the predictions."""
+        self.goes_on = False
+        """Leave out what the folder's parts hold already."""
+        self._parts = PredictionParts(Path())
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Find out, before there are loaders, what was judged before.
+
+        Raises:
+            FileExistsError: the folder holds an evaluation that was broken off, and nobody said what to do with it.
+        """
+        if stage not in ("test", "predict"):
+            return
+        folder = Path(trainer.default_root_dir) / (f"gathering-{PARTS}" if self.only_gather else PARTS)
+        self._parts = PredictionParts(folder, trainer.global_rank)
+        if self._parts and not (self.goes_on or self.only_gather):
+            raise FileExistsError(
+                f"--run_dir: {folder.parent} holds an evaluation that was broken off; go on with it: --resume "
+                f"{folder.parent}, or name another folder"
+            )
+        if self.only_gather and trainer.is_global_zero:
+            self._parts.remove()
+        data = _data(trainer)
+        if data is not None:
+            data.judged = self._parts.places() if self.goes_on else {}
+        ranks.barrier()  # nobody writes before all have read
+
+    def on_test_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Note which weights are judged; refuse to go on with others.
+
+        Raises:
+            ValueError: what was judged before was judged with another checkpoint.
+        """
+        about = {"checkpoint": fingerprint(trainer.ckpt_path)}
+        if (noted := self._parts.noted()) and noted != about:
+            raise ValueError(
+                f"--resume: the checkpoint has changed since the evaluation in {self._parts.folder.parent} began (it "
+                f"was {noted['checkpoint']}, and is {about['checkpoint']}); start another without --resume"
+            )
+        if trainer.is_global_zero:
+            self._parts.note(about)
+
+    def on_test_batch_end(  # Lightning's signature
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep a batch's predictions."""
+        self._parts.add([Prediction(**row) for row in outputs])
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the file, whole, and show what it amounts to."""
+        if not self._finished(trainer) or self.only_gather:
+            return
+        by_source = {name: [row for row in self.predictions if row.source == name] for name in self._sources()}
+        wide_terminal().print(summary_table({name: summary(rows) for name, rows in by_source.items()}))
+
+    on_predict_start = on_test_start
+    on_predict_batch_end = on_test_batch_end
+
+    def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the file, whole."""
+        self._finished(trainer)
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Say how to go on."""
+        if trainer.is_global_zero and not self.only_gather and (judged := self._parts.places()):
+            count = sum(map(len, judged.values()))
+            command = f"python -m lit_listener {'predict' if trainer.predicting else 'test'}"
+            again = f"{command} --resume {shlex.quote(str(self._parts.folder.parent))}"
+            rank_zero_info(f"{count} pairs (or lists) were judged. Go on with: {again}")
+
+    def _finished(self, trainer: lightning.Trainer) -> bool:
+        """Gather all ranks' predictions on the first, and write them. Returns whether this is the first."""
+        ranks.barrier()
+        if trainer.is_global_zero:
+            data = _data(trainer)
+            rows = self._parts.read()
+            self.predictions = rows if data is None else _in_order(_with_overlap(rows, data), list(data.test))
+            if not self.only_gather:
+                path = Path(trainer.default_root_dir) / "predictions.parquet"
+                write_predictions(self.predictions, path)
+                rank_zero_info(f"Predictions: {path}")
+            self._parts.remove()
+        ranks.barrier()
+        return trainer.is_global_zero
+
+    def _sources(self) -> list[str]:
+        return list(dict.fromkeys(prediction.source for prediction in self.predictions))
+
+
+def _data(trainer: lightning.Trainer) -> PreferenceData | None:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    return data if isinstance(data, PreferenceData) else None
+
+
+def _with_overlap(rows: Sequence[Prediction], data: PreferenceData) -> list[Prediction]:
+    """The rows with word on whether their prompts were trained on."""
+    known = data.prompts_trained_on({row.prompt for row in rows})
+    return [replace(row, prompt_in_training=None if known is None else row.prompt in known) for row in rows]
+
+
+def _in_order(rows: Sequence[Prediction], sources: Sequence[str]) -> list[Prediction]:
+    """By source, place, display order and rollout: the same however many processes there were."""
+    place = {source: number for number, source in enumerate(sources)}
+
+    def key(row: Prediction) -> tuple[int, int, int, int, str, int]:
+        return place[row.source], row.index, row.item_a or 0, row.item_b or 0, row.first, row.rollout
+
+    return sorted(rows, key=key)
