@@ -7,6 +7,7 @@ was ended by whatever is gone on with in its folder (``--resume``).
 import contextlib
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,8 +131,8 @@ class ReasonerCLI(LightningCLI):
         resume = config.pop("resume", None)
         if resume is None:
             return
-        if self.subcommand in _GATHERING:
-            self.found_evaluation = find_evaluation(Path(resume), self.subcommand)
+        if (command := self.config["subcommand"]) in _GATHERING:
+            self.found_evaluation = find_evaluation(Path(resume), command)
             config.run_dir = resume
             return
         if _typed("--ckpt_path", sys.argv):
@@ -250,6 +251,17 @@ class ReasonerCLI(LightningCLI):
             raise
 
 
+    def test(self, **kwargs: Any) -> None:
+        """Judge the test pairs and show what that amounts to."""
+        with _ctrl_c_as_shells_expect():
+            self.trainer.test(**kwargs)
+
+    def predict(self, **kwargs: Any) -> None:
+        """Judge the test pairs; the rows are in a file, and not returned."""
+        with _ctrl_c_as_shells_expect():
+            self.trainer.predict(**kwargs, return_predictions=False)
+
+
 def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> ReasonerCLI:
     """The CLI over reasoners and preference data.
 
@@ -353,6 +365,17 @@ def _go_on_with(folder: Path | str) -> str:
 
 def _run_checkpoints(trainer: Trainer) -> list[RunCheckpoint]:
     return [c for c in trainer.callbacks if isinstance(c, RunCheckpoint)]  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _ctrl_c_as_shells_expect() -> Iterator[None]:
+    """Lightning ends an interrupted evaluation with status 1."""
+    try:
+        yield
+    except SystemExit as stopped:
+        if isinstance(stopped.__context__, KeyboardInterrupt):
+            sys.exit(128 + signal.SIGINT)
+        raise
 
 
 @rank_zero_only

@@ -426,7 +426,8 @@ def test_a_run_from_its_start_to_its_progress(path, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "held_out" in shown
     assert "unparsable share" in shown
-    written |= {"predictions.parquet", "predictions_before.parquet", "predictions_after.parquet"}
+    written |= {"predictions.parquet", "test_config.yaml", "predict_config.yaml"}
+    written |= {"predictions_before.parquet", "predictions_after.parquet"}
     written |= {"progress.json", "progress.md", "learning_curves.png"}
     assert {entry.name for entry in run.iterdir()} == written
     # none of these is a training run: the metrics of this one are as they were

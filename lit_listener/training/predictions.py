@@ -1,6 +1,7 @@
 """What ``test`` and ``predict`` leave behind: the predictions, written as they come, and what they amount to."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -107,7 +108,7 @@ class PredictionsFile(Callback):
             count = sum(map(len, judged.values()))
             command = f"python -m lit_listener {'predict' if trainer.predicting else 'test'}"
             again = f"{command} --resume {shlex.quote(str(self._parts.folder.parent))}"
-            rank_zero_info(f"{count} pairs (or lists) were judged. Go on with: {again}")
+            print(f"{count} pairs (or lists) were judged. Go on with: {again}", file=sys.stderr, flush=True)
 
     def _finished(self, trainer: lightning.Trainer) -> bool:
         """Gather all ranks' predictions on the first, and write them. Returns whether this is the first."""

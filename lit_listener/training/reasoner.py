@@ -1,312 +1,56 @@
-"""The reasoner: a vision-language policy with its frozen reference, and how it is validated, tested and asked.
+"""The reasoner: a policy that judges pairs of images, thinking aloud first, and can be examined.
 
-Training differs between subclasses; judging pairs does not: sample a thought and an answer for each, read the policy's
+Training differs between subclasses; judging does not: sample a thought and an answer for each pair, read the policy's
 own soft score off the sampling itself, and the listener's off one pass of the reference.
 """
 
-import contextlib
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor
 
 from lit_listener.data.records import ShownPair
 from lit_listener.evaluation.prediction import Prediction
-from lit_listener.tasks import PairwisePreference, Task, Transcript
-from lit_listener.training.asked import Asked, packed_scores
+from lit_listener.training.asked import Asked
 from lit_listener.training.examination import Examination, Rescored
 from lit_listener.training.judged import said, shown_facts
-from lit_listener.training.judging_module import JudgingModule
-from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
-from lit_listener.training.out_of_memory import TokenBudget
-from lit_listener.training.schedule import Schedule
-from lit_listener.training.strategies import data_parallel_mesh
-from lit_listener.vlm import ranks
-from lit_listener.vlm.backbone import Backbone, Scores
+from lit_listener.training.policy_module import PolicyModule
 from lit_listener.vlm.completions import Completions
-from lit_listener.vlm.encoding import label_token_ids
-from lit_listener.vlm.image_cache import ImageCache
-from lit_listener.vlm.listeners import Hearing, Listener, ReferenceListener
-from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
-from lit_listener.vlm.passes import Pass
-from lit_listener.vlm.rollout import GroupedRollout, RolloutEngine, Sampling
-from lit_listener.vlm.rollout.engine import Draw
-from lit_listener.vlm.sharding import Sharding, gathered_weights, is_sharded, shard
-from lit_listener.vlm.streams import ItemKey
+from lit_listener.vlm.listeners import Listener
+
+_JUDGED = Examination(rollouts=1, without_thinking=False, strip_verdicts=False)
+"""The answer, and the listener's word on it, alone."""
 
 
-class Reasoner(JudgingModule):
-    """Policy, frozen reference and listener, and everything but training.
+class Reasoner(PolicyModule):
+    """A policy that judges, and everything but training.
 
     Args:
-        policy: which weights the policy starts from and which train.
-        task: the question asked and how answers are read.
-        sampling: how completions are drawn, in training and in evaluation.
-        reference: what the frozen reference is: base (the model without adapters) or start (where the policy starts).
-        listener: who hears the thoughts; by default the reference, which costs no pass of its own.
-        optimizer: makes the optimizer from the trainable parameters.
-        schedule: learning rate over optimizer steps.
-        gradient_clip_norm: gradients are scaled down to this norm; above 0, or inf for no clipping.
-        memory: how a step is cut to the memory there is.
-        sharding: how weights are computed with that ModelParallelStrategy spreads over several GPUs.
-        engine: what draws completions; by default GroupedRollout, in this process.
         evaluation: how thoroughly test and predict look at the trained model.
+        kwargs: options of the policy.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  # one option each keeps a config flat
-        self,
-        policy: PolicySpec,
-        task: Task | None = None,
-        sampling: Sampling = Sampling(),  # noqa: B008  # frozen
-        reference: ReferenceName = "base",
-        listener: Listener | None = None,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        schedule: Schedule = Schedule(),  # noqa: B008  # frozen
-        gradient_clip_norm: float = 1.0,
-        memory: Memory = Memory(),  # noqa: B008  # frozen
-        sharding: Sharding = Sharding(),  # noqa: B008  # frozen
-        engine: RolloutEngine | None = None,
-        evaluation: Examination = Examination(),  # noqa: B008  # frozen
-    ) -> None:
-        super().__init__()
-        if not gradient_clip_norm > 0:
-            raise ValueError(f"model.gradient_clip_norm: expected a value above 0, got {gradient_clip_norm}")
-        self.policy_spec = policy
-        self.task: Task = task or PairwisePreference()
-        self.sampling = sampling
-        self.reference_name: ReferenceName = reference
-        self.listener = listener or ReferenceListener()
-        self.make_optimizer = optimizer
-        self.schedule = schedule
-        self.gradient_clip_norm = gradient_clip_norm
-        self.memory = memory
-        self.sharding = sharding
-        self.engine = engine or GroupedRollout()
+    def __init__(self, *args: Any, evaluation: Examination = Examination(), **kwargs: Any) -> None:  # noqa: B008
+        super().__init__(*args, **kwargs)
         self.evaluation = evaluation
         self.independent_listener: Listener | None = None
         """The evaluation's, once it is loaded: training does without it."""
         self._examines = False
-        self.budget = TokenBudget(memory.max_tokens_per_pass)
-        self.rollout_budget = TokenBudget(memory.max_rollout_tokens, "model.memory.max_rollout_tokens")
-        self.image_cache = ImageCache(memory.cached_features_mib, frozen=not policy.train_vision)
-        self.strict_loading = False  # checkpoints hold trainable weights only
-        self.register_state_dict_post_hook(_keep_trainable)  # type: ignore[no-untyped-call]
-        self.stop_requested = False
-        """Set by whoever wants training to stop at the next place where nothing is lost."""
-        self.unfinished: Any = None
-        self.models: Models | None = None
-
-    # ---- set-up -------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Bound the passes of a CPU; load whom only an evaluation asks."""
+        """Note whether this is an evaluation."""
         super().setup(stage)
         self._examines = stage in ("test", "predict")
-        if self.memory.max_tokens_per_pass is None and self.trainer.strategy.root_device.type == "cpu":
-            self.budget.limit = TOKENS_PER_CPU_PASS
 
     def configure_model(self) -> None:
         """Load policy, reference and listener, once; and whom only an evaluation asks, for an evaluation."""
-        mesh = data_parallel_mesh(self._trainer, self.policy_spec)
-        if self.models is None:
-            self._load(mesh)
+        super().configure_model()
         if self._examines and self.independent_listener is None and self.evaluation.independent_listener is not None:
             self.independent_listener = self.evaluation.independent_listener
-            self._prepare(self.independent_listener)
-            self._shard(self.independent_listener, mesh)
-
-    def _load(self, mesh: DeviceMesh | None) -> None:
-        models = load(self.policy_spec, self.reference_name, empty=mesh is not None and ranks.rank() > 0)
-        self.models = models
-        self.policy = models.policy
-        self.reference = models.reference
-        self.reader = models.reader
-        self.label_ids = label_token_ids(models.reader.tokenizer, self.task.labels)
-        self.shares_vision = models.shares_vision
-        self.trainable = [name for name, p in self.named_parameters() if p.requires_grad]
-        self._prepare(self.listener)
-        if self.reference_name == "start" and isinstance(self.listener, ReferenceListener):
-            rank_zero_info("The listener is the reference, and hears with the weights that the policy starts from.")
-        if mesh is not None and self.shares_vision and models.reference.copy is not None:
-            models.reference.copy.drop_vision()  # a module can be sharded once
-        self._shard(self, mesh)
-
-    def _prepare(self, listener: Listener) -> None:
-        listener.prepare(self.task, self.reader.tokenizer)
-        listener.requires_grad_(False)
-
-    def _shard(self, part: torch.nn.Module, mesh: DeviceMesh | None) -> None:
-        for backbone in [module for module in part.modules() if isinstance(module, Backbone)]:
-            if mesh is not None:
-                shard(backbone, mesh, self.sharding)
-
-    def configure_optimizers(self) -> Any:
-        """The optimizer over what trains, and its schedule, stepped once an optimizer step."""
-        optimizer = self.make_optimizer(self._trained_parameters())
-        scheduler = self.schedule.of(optimizer, self._total_optimizer_steps())
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _total_optimizer_steps(self) -> int | None:
-        """Optimizer steps of the whole run; None where it has no end in sight.
-
-        Lightning's estimate is the smaller of ``max_steps``, which counts optimizer steps, and the number of batches.
-        """
-        estimate = self.trainer.estimated_stepping_batches
-        if math.isinf(estimate):
-            return None
-        steps = int(estimate) * self.optimizer_steps_per_batch
-        return min(steps, self.trainer.max_steps) if self.trainer.max_steps > 0 else steps
-
-    @property
-    def optimizer_steps_per_batch(self) -> int:
-        """Optimizer steps that follow one batch."""
-        return 1
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another model: loading is not strict, and would leave out what does not fit.
-
-        Raises:
-            ValueError: the checkpoint does not hold exactly the weights that this model trains.
-        """
-        if self.models is None or "state_dict" not in checkpoint:  # a sharded one is loaded, and checked, by torch
-            return
-        found = set(checkpoint["state_dict"])
-        for what, names in (("lacks", set(self.trainable) - found), ("has also", found - set(self.trainable))):
-            if names:
-                raise ValueError(
-                    f"the checkpoint holds other weights than this model trains: it {what} {len(names)} of them, for "
-                    f"instance {min(names)}; load it with the config of its own run"
-                )
-
-    def clip_to_norm(self) -> Tensor:
-        """Scale the gradient down to ``gradient_clip_norm``. Returns its norm before that.
-
-        Raises:
-            FloatingPointError: the gradient is not finite; the optimizer step must not be taken.
-        """
-        norm = torch.nn.utils.clip_grad_norm_(self._trained_parameters(), self.gradient_clip_norm)
-        if isinstance(norm, DTensor):
-            norm = norm.full_tensor()
-        if not math.isfinite(norm):
-            raise FloatingPointError(
-                f"the gradient's norm is {float(norm)}: nothing was updated; lower the learning rate, or look at the "
-                "last samples for what went wrong"
-            )
-        return norm
-
-    def _trained_parameters(self) -> list[Tensor]:
-        return [p for p in self.parameters() if p.requires_grad]
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leave records as they are: what is encoded from them is moved by ``ask``."""
-        return batch
-
-    # ---- the named steps -----------------------------------------------------------------------------------------
-
-    def ask(self, shown: Sequence[ShownPair], keys: list[ItemKey]) -> Asked:
-        """Word the questions, encode them, and encode their images (once, where the vision tower is frozen)."""
-        questions = [self.task.encode(pair) for pair in shown]
-        encoded = self.reader.encoder.encode(questions, room=self.sampling.max_new_tokens)
-        prompts = encoded.to(self.device)
-        with torch.no_grad():
-            features_MD = self.image_cache.features(self.policy, prompts, encoded.pixel_values_RC)
-        return Asked(shown, keys, prompts, features_MD)
-
-    def roll_out(
-        self, asked: Asked, group_size: int, hopeless: Callable[[Sequence[int]], bool] | None = None
-    ) -> Completions:
-        """Sample a group of completions for each question, as many at once as there is memory for.
-
-        Args:
-            asked: P questions.
-            group_size: G, completions of each.
-            hopeless: whether a completion that begins with these token ids is to be ended; None ends none.
-        """
-        self.policy.eval()
-        gathers_each_time = is_sharded(self.policy) and not self.sharding.gather_for_rollout
-
-        def draw(each: Pass) -> Completions:
-            part = asked.select(each.prompts)
-            wanted = Draw(
-                group_size=(each.rows.stop - each.rows.start) // len(part.shown),
-                sampling=self.sampling,
-                keys=part.keys,
-                label_ids=self.label_ids,
-                first=each.rows.start - each.prompts.start * group_size,
-                hopeless=hopeless,
-                anywhere=ranks.any_rank if gathers_each_time else None,
-            )
-            return self.engine.draw(self.policy, part.prompts, part.features_MD, wanted)
-
-        longest = [self.sampling.max_new_tokens] * len(asked.shown) * group_size
-        with gathered_weights(self.policy) if self.sharding.gather_for_rollout else contextlib.nullcontext():
-            parts = self.rollout_budget(
-                lambda passes: [draw(each) for each in passes], asked.prompts.lengths_P.tolist(), longest
-            )
-        return Completions.joined(parts, self.policy.vocabulary.pad_id)
-
-    def hopeless(self, ids: Sequence[int]) -> bool:
-        """Whether nothing that may follow these tokens makes a completion well-formed."""
-        return self.task.beyond_repair(b"".join(self.reader.token_bytes(list(ids))))
-
-    def read(self, completions: Completions) -> list[Transcript]:
-        """Parse every completion."""
-        return [
-            self.task.parse(self.reader.token_bytes(ids), truncated=truncated)
-            for ids, truncated in zip(completions.content_ids(), completions.truncated_N.tolist(), strict=True)
-        ]
-
-    def reference_scores(self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript]) -> Scores:
-        """Packed passes of the reference: its log-probabilities, and its label scores at the answers' places."""
-        places_N = torch.tensor([transcript.answer_token or 0 for transcript in transcripts], device=self.device)
-        with self.reference.active() as backbone:
-            return self._scores(backbone, self._seen_by_reference(backbone, asked), completions, places_N)
-
-    def _seen_by_reference(self, backbone: Backbone, asked: Asked) -> Asked:
-        return asked if self.shares_vision else replace(asked, features_MD=backbone.image_features(asked.prompts))
-
-    def _scores(self, backbone: Backbone, asked: Asked, completions: Completions, places_N: Tensor) -> Scores:
-        """Packed passes of a model over completions, which read the labels at these places."""
-
-        def score(each: Pass) -> Scores:
-            return packed_scores(
-                backbone,
-                asked,
-                completions,
-                each,
-                self.sampling.temperature,
-                answer_place_N=places_N[each.rows],
-                label_ids=self.label_ids,
-            )
-
-        lengths = asked.prompts.lengths_P.tolist(), completions.lengths_N.tolist()
-        parts = self.budget(lambda passes: [score(each) for each in passes], *lengths)
-        return Scores.joined(parts, completions.ids_NT.shape[1])
-
-    def hearing(
-        self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript], reference: Scores
-    ) -> Hearing:
-        """What a listener is given of all completions."""
-        content = completions.content_ids()
-        heard_ids = [ids[: t.answer_token] for ids, t in zip(content, transcripts, strict=True)]
-        return Hearing(
-            shown=asked.shown,
-            keys=asked.keys,
-            completions=completions,
-            transcripts=transcripts,
-            trace_bytes=[b"".join(self.reader.token_bytes(ids)) for ids in heard_ids],
-            trace_ids=heard_ids,
-            reference=reference,
-            in_passes=self.budget,
-        )
+            self.prepare_listener(self.independent_listener)
+            self.shard_part(self.independent_listener, self.mesh)
 
     def judge(self, shown: Sequence[ShownPair], source: str = "") -> list[Prediction]:
         """One thought, answer and pair of soft scores for each pair that counts; the same whatever the batch."""
@@ -340,13 +84,13 @@ class Reasoner(JudgingModule):
     def _by_policy(self, asked: Asked, texts: Sequence[str]) -> Rescored:
         """The policy's answers after texts that somebody else wrote."""
         completions, places = self._written(texts)
-        return Rescored(completions, places.tolist(), self._scores(self.policy, asked, completions, places))
+        return Rescored(completions, places.tolist(), self.scores(self.policy, asked, completions, places))
 
     def _by_reference(self, asked: Asked, texts: Sequence[str]) -> Rescored:
         """The reference's answers after texts that somebody else wrote."""
         completions, places = self._written(texts)
         with self.reference.active() as backbone:
-            scores = self._scores(backbone, self._seen_by_reference(backbone, asked), completions, places)
+            scores = self.scores(backbone, self.seen_by_reference(backbone, asked), completions, places)
         return Rescored(completions, places.tolist(), scores)
 
     def _written(self, texts: Sequence[str]) -> tuple[Completions, Tensor]:
@@ -355,14 +99,3 @@ class Reasoner(JudgingModule):
         pad = self.policy.vocabulary.pad_id
         places_N = torch.tensor([len(row) for row in rows], device=self.device)
         return Completions.from_ids([[*row, pad] for row in rows], pad).to(self.device), places_N
-
-
-_JUDGED = Examination(rollouts=1, without_thinking=False, strip_verdicts=False)
-"""The answer, and the listener's word on it, alone."""
-
-
-def _keep_trainable(module: Any, state: dict[str, Any], prefix: str, local_metadata: Any) -> None:
-    """Leave frozen weights out of the state: they are loaded from where they came."""
-    kept = {prefix + name for name in getattr(module, "trainable", ())}
-    for name in [name for name in state if name not in kept]:
-        del state[name]

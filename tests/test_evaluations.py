@@ -1,0 +1,79 @@
+"""Evaluations by the command line: broken off anywhere, gone on with, and refused where figures would be mixed."""
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lit_listener.evaluation.predictions_file import read_predictions
+from lit_listener.training.run.evaluations import PARTS
+from tests.test_cli import call, config, refuse, shapes  # noqa: F401  # a fixture
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    content = config()
+    content["model"]["init_args"]["evaluation"] = {"rollouts": 2}
+    content["data"] |= {"test": {"held_in": shapes(12, "test")}, "eval_batch_size": 2, "eval_orders": "both"}
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def break_off(path: Path, run: Path, how: signal.Signals) -> subprocess.Popen[Any]:
+    """A test run by a process that is ended once some of its pairs are judged."""
+    command = [sys.executable, "-m", "lit_listener", "test", "--config", str(path), "--run_dir", str(run)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 120
+    while len(list((run / PARTS).glob("*.parquet"))) < 2:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(how)
+    process.wait(60)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_evaluation_that_was_broken_off_goes_on(path, tmp_path, how, capsys):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert call("test", "--config", path, "--run_dir", whole) == 0
+    process = break_off(path, broken, how)
+    if how is signal.SIGINT:
+        assert process.returncode == 130
+        assert f"Go on with: python -m lit_listener test --resume {broken}" in process.stderr.read()
+    done = len(list((broken / PARTS).glob("*.parquet")))
+    assert 2 <= done < 12
+    assert call("test", "--resume", broken, "--data.eval_batch_size", 8) == 0  # no figure depends on the batch
+    assert f"Going on with {broken}" in capsys.readouterr().out
+    one, other = (read_predictions(run / "predictions.parquet") for run in (whole, broken))
+    assert len(one) == 12 * 2 * 2
+    for before, after in zip(one, other, strict=True):
+        for name, value in asdict(before).items():
+            expected = pytest.approx(value, abs=1e-5) if isinstance(value, float) else value
+            assert asdict(after)[name] == expected
+
+
+@pytest.mark.slow
+def test_figures_of_two_settings_are_not_mixed(refuse, path, tmp_path):  # noqa: F811
+    run = tmp_path / "run"
+    assert "there is no" in refuse("test", "--resume", run)
+    break_off(path, run, signal.SIGKILL)
+    said = refuse("test", "--resume", run, "--model.init_args.sampling.temperature", 0.5)
+    assert "began with other settings (model.init_args.sampling.temperature: 1.0 -> 0.5); start another" in said
+    assert "was broken off; go on with it: --resume" in refuse("test", "--config", path, "--run_dir", run)
+
+
+@pytest.mark.slow
+def test_anchors_are_refused_where_there_are_no_lists(refuse, path, tmp_path):  # noqa: F811
+    said = refuse("test", "--config", path, "--data.eval_lists", "anchor", "--run_dir", tmp_path / "run")
+    assert "data.eval_lists: anchor is for ranked lists, but data.test.held_in (ShapesPairs) has pairs alone" in said
