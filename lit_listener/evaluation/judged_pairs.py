@@ -17,6 +17,8 @@ from lit_listener.evaluation.prediction import Prediction
 TieRule = Literal["wrong", "half", "right"]
 """What a judgement is worth that puts both images exactly level: 0, 0.5 or 1."""
 TIE_WORTH: dict[TieRule, float] = {"wrong": 0.0, "half": 0.5, "right": 1.0}
+LEVEL = 1e-12
+"""A mean of scores this close to one half is one half: the rest is rounding, and a tie must not hang on it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,10 @@ class JudgedPair:
             for order in ((first,) if first else self.orders)
         ]
         means = [fmean(read) for scores in by_order if (read := [score for score in scores if score is not None])]
-        return fmean(means) if means else None
+        if not means:
+            return None
+        mean = fmean(means)
+        return 0.5 if abs(mean - 0.5) < LEVEL else mean
 
     def worth(self, p_a: float | None, ties: TieRule = "wrong") -> float | None:
         """What a judgement of this pair is worth: 1 right, 0 wrong or unreadable; None where people are tied."""

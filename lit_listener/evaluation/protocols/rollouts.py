@@ -17,7 +17,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from lit_listener.evaluation.judged_pairs import TIE_WORTH, JudgedPair, TieRule
+from lit_listener.evaluation.judged_pairs import LEVEL, TIE_WORTH, JudgedPair, TieRule
 from lit_listener.evaluation.protocols.cells import (
     NO_PREFERENCE,
     TIE_NOTES,
@@ -31,9 +31,6 @@ from lit_listener.evaluation.results import Curve, Measured, Point, ResultPlot, 
 
 MOST_SETS = 200
 """How many sets of k rollouts are averaged over at most."""
-
-_LEVEL = 1e-12
-"""A mean of scores that is this close to one half is level: what is left of the difference is rounding."""
 
 
 def table_2(runs: Runs, ties: TieRule = "wrong") -> ResultTable:
@@ -127,7 +124,7 @@ def mean_at(pairs: Sequence[JudgedPair], k: int, ties: TieRule = "wrong") -> lis
         orders_N = (counts_NO > 0).sum(axis=1)
         mean_N = means_NO.sum(axis=1) / np.maximum(orders_N, 1)  # an order without an answer added 0
         worth_N = ((mean_N > 0.5) == prefers_a_N).astype(np.float64)
-        worth_N[np.abs(mean_N - 0.5) < _LEVEL] = TIE_WORTH[ties]
+        worth_N[np.abs(mean_N - 0.5) < LEVEL] = TIE_WORTH[ties]
         worth_N[orders_N == 0] = 0.0
         total_N += worth_N
     return _where_preferred(pairs, total_N / len(sets))
