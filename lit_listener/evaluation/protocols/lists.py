@@ -107,7 +107,8 @@ def list_table(runs: Runs, ties: TieRule = "wrong") -> ResultTable | None:
 
     def anchored(lists: Sequence[JudgedList], anchors: int, *, macro: bool = False) -> Measured:
         worths = [anchor_worths(judged, anchors, ties) for judged in lists]
-        return _accuracy(lists, worths, f"no list has {anchors} images compared with every other one", macro)
+        images = "an image" if anchors == 1 else f"{anchors} images"
+        return _accuracy(lists, worths, f"no list has {images} compared with every other one", macro)
 
     def direct(lists: Sequence[JudgedList], *, macro: bool) -> Measured:
         worths = [direct_worths(judged, ties) for judged in lists]

@@ -208,10 +208,12 @@ def _where_preferred(pairs: Sequence[JudgedPair], worth_N: NDArray[np.float64]) 
 
 def _cell(pairs: Sequence[JudgedPair], values: list[float | None] | None) -> Measured:
     if values is None:
-        count = len(common_rollouts(pairs))
         if not pairs:
             return undefined(NO_PREFERENCE)
-        return undefined(f"every pair has {count} rollouts only" if count else "no rollout was drawn for every pair")
+        count = len(common_rollouts(pairs))
+        if not count:
+            return undefined("no rollout was drawn for every pair")
+        return undefined(f"every pair has {count} rollouts only" if count > 1 else "every pair has one rollout only")
     return measured(values, [pair.prompt_id for pair in pairs], none=NO_PREFERENCE)
 
 

@@ -4,7 +4,7 @@ from itertools import combinations
 from statistics import fmean
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lit_listener.evaluation.judged_pairs import judged_pairs
@@ -201,6 +201,7 @@ def swapped(prediction):
     return replace(prediction, first="b" if prediction.first == "a" else "a", share_a=1.0 - prediction.share_a)
 
 
+@settings(max_examples=40, deadline=None)  # a bootstrap a cell
 @given(runs_of_rows(), st.randoms(use_true_random=False))
 def test_names_and_order_of_rows_do_not_matter(rows, random):
     expected = means(rows)
@@ -213,6 +214,7 @@ def test_names_and_order_of_rows_do_not_matter(rows, random):
         assert means(changed) == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
+@settings(max_examples=40, deadline=None)  # a bootstrap a cell
 @given(runs_of_rows())
 def test_tie_rules_are_ordered_and_half_is_between(rows):
     wrong, half, right = (
