@@ -126,6 +126,7 @@ def test_the_tie_rule_asked_for_is_used_and_named(ties, worth, told):
     assert mean(table, "accuracy/micro") == pytest.approx((2 + worth) / 5)
     assert mean(table, "accuracy/macro") == pytest.approx((2 + worth) / 3 / 2)
     assert mean(table, "accuracy/micro_ties_half") == pytest.approx(2.5 / 5)
+    assert mean(table, "accuracy/first_order") == pytest.approx(2 / 5)  # no order alone is level
     assert told in table.notes[0]
 
 
