@@ -113,14 +113,15 @@ def mean_at(pairs: Sequence[JudgedPair], k: int, ties: TieRule = "wrong") -> lis
     if k == len(rollouts):  # one set, so this is the accuracy of all other tables, to the last bit
         return [pair.correct(rollouts, ties=ties) for pair in pairs]
     p_NOK = _scores(pairs, rollouts)
-    readable_NOK = ~np.isnan(p_NOK)
-    filled_NOK = np.where(readable_NOK, p_NOK, 0.0)
+    readable_NOK = (~np.isnan(p_NOK)).astype(np.float64)
+    filled_NOK = np.nan_to_num(p_NOK)
     prefers_a_N = np.array([pair.preferred == "a" for pair in pairs])
     sets = rollout_sets(len(rollouts), k)
     total_N = np.zeros(len(pairs))
     for chosen in sets:
-        counts_NO = readable_NOK[:, :, chosen].sum(axis=2)
-        means_NO = filled_NOK[:, :, chosen].sum(axis=2) / np.maximum(counts_NO, 1)
+        chosen_K = _chosen(chosen, len(rollouts))
+        counts_NO = readable_NOK @ chosen_K
+        means_NO = filled_NOK @ chosen_K / np.maximum(counts_NO, 1)
         orders_N = (counts_NO > 0).sum(axis=1)
         mean_N = means_NO.sum(axis=1) / np.maximum(orders_N, 1)  # an order without an answer added 0
         worth_N = ((mean_N > 0.5) == prefers_a_N).astype(np.float64)
@@ -148,8 +149,9 @@ def majority_at(pairs: Sequence[JudgedPair], k: int) -> list[float | None] | Non
     sets = rollout_sets(len(rollouts), k)
     total_NO = np.zeros(shown_NO.shape)
     for chosen in sets:
-        lead_NO = votes_NOK[:, :, chosen].sum(axis=2)
-        voted_NO = (votes_NOK[:, :, chosen] != 0).any(axis=2)
+        chosen_K = _chosen(chosen, len(rollouts))
+        lead_NO = votes_NOK @ chosen_K
+        voted_NO = np.abs(votes_NOK) @ chosen_K > 0
         total_NO += np.where(lead_NO > 0, 1.0, np.where((lead_NO == 0) & voted_NO, 0.5, 0.0))
     worth_N = (total_NO * shown_NO).sum(axis=1) / shown_NO.sum(axis=1) / len(sets)
     return _where_preferred(pairs, worth_N)
@@ -176,6 +178,13 @@ def rollout_sets(rollouts: int, k: int, most: int = MOST_SETS, seed: int = 0) ->
     return [list(chosen) for chosen in drawn]
 
 
+def _chosen(places: Sequence[int], rollouts: int) -> NDArray[np.float64]:
+    """1 for the rollouts of a set, 0 for the others: sums over a set are products, many times faster than picking."""
+    chosen_K = np.zeros(rollouts)
+    chosen_K[places] = 1.0
+    return chosen_K
+
+
 def _scores(pairs: Sequence[JudgedPair], rollouts: Sequence[int]) -> NDArray[np.float64]:
     """The probability of image a in each order and rollout, [N, O, K]; NaN where unreadable or not shown so."""
     places = {rollout: place for place, rollout in enumerate(rollouts)}
@@ -188,10 +197,10 @@ def _scores(pairs: Sequence[JudgedPair], rollouts: Sequence[int]) -> NDArray[np.
     return p_NOK
 
 
-def _votes(pairs: Sequence[JudgedPair], rollouts: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _votes(pairs: Sequence[JudgedPair], rollouts: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Votes [N, O, K], 1 right, -1 wrong and 0 unreadable, and which orders were shown, [N, O]."""
     places = {rollout: place for place, rollout in enumerate(rollouts)}
-    votes_NOK = np.zeros((len(pairs), 2, len(rollouts)), dtype=np.int64)
+    votes_NOK = np.zeros((len(pairs), 2, len(rollouts)))
     shown_NO = np.zeros((len(pairs), 2), dtype=bool)
     for number, pair in enumerate(pairs):
         for row in pair.rows:
