@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lit_listener.evaluation.judged_pairs import judged_pairs
 from lit_listener.evaluation.protocols.accuracy import accuracy_table
 from lit_listener.evaluation.protocols.rollouts import (
-    common_rollouts,
+    JudgedRollouts,
     figure_4,
     majority_at,
     mean_at,
@@ -18,6 +18,10 @@ from lit_listener.evaluation.protocols.rollouts import (
     table_2,
 )
 from tests.evaluation.protocols.judging import cell, curve, mean, row, runs_of_rows
+
+
+def judged(rows):
+    return JudgedRollouts(judged_pairs(rows))
 
 
 def rollouts(pair, scores, **changes):
@@ -29,7 +33,7 @@ THREE = rollouts("x", (0.6, 0.7, 0.2)) + rollouts("y", (None, 0.4, 0.9), prompt=
 
 
 def test_mean_at_k_by_hand():
-    pairs = judged_pairs(THREE)
+    pairs = judged(THREE)
     assert mean_at(pairs, 1) == pytest.approx([2 / 3, 1 / 3])
     # x: 0.65, 0.4, 0.45 -> 1 of 3; y: 0.4 alone, 0.9 alone, 0.65 -> 2 of 3.
     assert mean_at(pairs, 2) == pytest.approx([1 / 3, 2 / 3])
@@ -40,7 +44,7 @@ def test_mean_at_k_by_hand():
 
 
 def test_majority_at_k_by_hand():
-    pairs = judged_pairs(THREE)
+    pairs = judged(THREE)
     assert majority_at(pairs, 1) == pytest.approx([2 / 3, 1 / 3])
     # x: answers right, right, wrong: 1, 1/2, 1/2. y: unreadable, wrong, right: 0, 1, 1/2.
     assert majority_at(pairs, 2) == pytest.approx([2 / 3, 1.5 / 3])
@@ -51,14 +55,14 @@ def test_majority_at_k_by_hand():
 def test_a_vote_is_held_in_each_order_alone():
     # All three right with a first, all three wrong with b first: 1 and 0, not a split of six.
     rows = rollouts("x", (0.9, 0.9, 0.9)) + rollouts("x", (0.4, None, 0.4), first="b")
-    assert majority_at(judged_pairs(rows), 3) == [0.5]
-    assert majority_at(judged_pairs(rows), 1) == pytest.approx([0.5])
+    assert majority_at(judged(rows), 3) == [0.5]
+    assert majority_at(judged(rows), 1) == pytest.approx([0.5])
     # The mean takes both orders together: (0.9 + 0.4) / 2.
-    assert mean_at(judged_pairs(rows), 3) == mean_at(judged_pairs(rows), 2) == [1.0]
+    assert mean_at(judged(rows), 3) == mean_at(judged(rows), 2) == [1.0]
 
 
 def test_unreadable_and_tied_pairs():
-    pairs = judged_pairs(rollouts("x", (None, None)) + rollouts("tied", (0.9, 0.9), share_a=0.5))
+    pairs = judged(rollouts("x", (None, None)) + rollouts("tied", (0.9, 0.9), share_a=0.5))
     for k in (1, 2):
         assert mean_at(pairs, k, "right") == majority_at(pairs, k) == [0.0, None]
 
@@ -113,8 +117,8 @@ def plain_majority_at(rows, k):
 @settings(max_examples=40, deadline=None)  # a bootstrap a cell
 @given(runs_of_rows(), st.sampled_from(["wrong", "half", "right"]))
 def test_a_plain_loop_gives_the_same(rows, ties):
-    pairs = judged_pairs(rows)
-    for k in range(1, len(common_rollouts(pairs)) + 1):
+    pairs = judged(rows)
+    for k in range(1, len(pairs.common) + 1):
         assert [v for v in mean_at(pairs, k, ties) if v is not None] == pytest.approx(
             plain_mean_at(rows, k, ties), abs=1e-12
         )
@@ -129,7 +133,7 @@ def test_all_rollouts_are_the_accuracy_and_one_vote_is_the_answer(rows):
     # The identity holds where every pair has as many completions.
     rows = [prediction for prediction in rows if prediction.first == rows[0].first]
     accuracy = accuracy_table({"run": rows})
-    most = len(common_rollouts(judged_pairs(rows)))
+    most = len(judged(rows).common)
     assert mean(table_2({"run": rows}), f"mean_at/{most}") == pytest.approx(
         mean(accuracy, "accuracy/micro"), abs=1e-12, nan_ok=True
     )
@@ -172,7 +176,7 @@ def test_figure_4_curves():
 
 def test_rollouts_that_some_pair_lacks_are_left_out():
     rows = THREE + rollouts("z", (0.9, 0.9))
-    assert common_rollouts(judged_pairs(rows)) == (0, 1)
+    assert judged(rows).common == (0, 1)
     table = table_2({"run": rows})
     assert [line.key for line in table.lines] == ["mean_at/1", "mean_at/2"]
     assert mean(table, "mean_at/2") == pytest.approx((1 + 0 + 1) / 3)  # 0.65, 0.4, 0.9
