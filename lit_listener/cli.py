@@ -250,7 +250,6 @@ class ReasonerCLI(LightningCLI):
                     sys.exit(128 + checkpoint.stopped_by)
             raise
 
-
     def test(self, **kwargs: Any) -> None:
         """Judge the test pairs and show what that amounts to."""
         with _ctrl_c_as_shells_expect():

@@ -109,7 +109,7 @@ class ListenerGRPO(Reasoner):
         times.rollout = times.lap()
         trail.reference = reference = self.reference_scores(asked, completions, transcripts)
         require_finite("the reference's log-probabilities", reference.log_probs_NT[completions.mask_NT])
-        trail.heard = heard = self.listener.hear(self.hearing(asked, completions, transcripts, reference))
+        trail.heard = heard = self.hear(self.listener, asked, completions, transcripts, reference)
         require_finite("the listener's probabilities", heard.p_label_NL[heard.readable_N])
         times.reference = times.lap()
         trail.rewards = rewards = self.reward(asked, transcripts, heard)

@@ -29,7 +29,7 @@ from lit_listener.vlm.backbone import Backbone, Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import label_token_ids
 from lit_listener.vlm.image_cache import ImageCache
-from lit_listener.vlm.listeners import Hearing, Listener, ReferenceListener
+from lit_listener.vlm.listeners import Heard, Hearing, Listener, ReferenceListener
 from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
 from lit_listener.vlm.passes import Pass
 from lit_listener.vlm.rollout import GroupedRollout, RolloutEngine, Sampling
@@ -281,6 +281,17 @@ class PolicyModule(JudgingModule):
         lengths = asked.prompts.lengths_P.tolist(), completions.lengths_N.tolist()
         parts = self.budget(lambda passes: [score(each) for each in passes], *lengths)
         return Scores.joined(parts, completions.ids_NT.shape[1])
+
+    def hear(
+        self,
+        listener: Listener,
+        asked: Asked,
+        completions: Completions,
+        transcripts: Sequence[Transcript],
+        reference: Scores,
+    ) -> Heard:
+        """A listener's word on every completion."""
+        return listener.hear(self.hearing(asked, completions, transcripts, reference))
 
     def hearing(
         self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript], reference: Scores
