@@ -10,7 +10,7 @@ from scipy import ndimage, stats
 
 from lit_listener.data.records import PairSource
 from lit_listener.data.shapes import RENDERERS, Scene, ShapesPairs, Slips, Voters
-from lit_listener.data.shapes.renderers import SIZE
+from lit_listener.data.shapes.renderers import SIZE, Renderer
 from lit_listener.data.shapes.scenes import COLOURS, COUNTS, FINISHES, SHAPES, attempt, random_prompt
 
 HUES = {"red": 0, "orange": 30, "yellow": 50, "green": 120, "blue": 220, "purple": 277}
@@ -78,6 +78,27 @@ def test_the_world_is_what_the_bundled_models_were_trained_on():
         ),
     ]
     assert pairs[1].pair_id == "shapes-train-0-flat+paper-1"
+
+
+def test_the_kind_of_a_prompt_is_its_count():
+    pairs = ShapesPairs(["flat", "paper"], 12)
+    assert [pair.category for pair in pairs] == [pair.prompt.split()[0] for pair in pairs]
+    assert {pair.category for pair in pairs} == set(COUNTS)
+
+
+@pytest.mark.parametrize("drop_ties", [True, False])
+def test_prompts_are_told_without_pictures(drop_ties, monkeypatch):
+    pairs = ShapesPairs(["flat", "paper", "night"], 300, drop_ties=drop_ties)
+    expected = [pair.prompt for pair in pairs]
+    drawn = []
+    real = Renderer.draw
+    monkeypatch.setattr(Renderer, "draw", lambda *args: drawn.append(1) or real(*args))
+    assert [pairs.prompt(index) for index in range(300)] == expected
+    # with ties left out, one pair in some twenty comes after a tie, whose two pictures move the stream on
+    assert (2 <= len(drawn) <= 60) if drop_ties else not drawn
+    assert pairs.prompt(-1) == expected[-1]
+    with pytest.raises(IndexError, match="pair 300 of a data set of 300"):
+        pairs.prompt(300)
     assert pairs[1].prompt_id == "four blue circles"
 
 

@@ -6,13 +6,15 @@ set of any size takes no memory and is the same on every machine.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+from PIL.Image import Image
 
 from lit_listener.data.records import PairSource, PreferencePair
-from lit_listener.data.shapes.renderers import RENDERERS
+from lit_listener.data.shapes.renderers import RENDERERS, Renderer
 from lit_listener.data.shapes.scenes import Scene, attempt, random_prompt
 
 Split = Literal["train", "validation", "test"]
@@ -91,36 +93,74 @@ class ShapesPairs(PairSource):
         return self.size
 
     def __getitem__(self, index: int) -> ShapesPair:
+        index = self._place(index)
+        rng = self._stream(index)
+        while True:
+            drawn = self._draw(rng)
+            images = self._images(drawn, rng)
+            if not self._left_out(drawn):
+                return self._pair(index, drawn, images)
+
+    def prompt(self, index: int) -> str:
+        """The prompt of the pair at a place; of pictures only those of ties that were left out before it are drawn."""
+        index = self._place(index)
+        rng = self._stream(index)
+        drawn = self._draw(rng)
+        while self._left_out(drawn):
+            self._images(drawn, rng)  # the stream goes on behind them
+            drawn = self._draw(rng)
+        return drawn.wanted.caption
+
+    def _place(self, index: int) -> int:
         if not -self.size <= index < self.size:
             raise IndexError(f"pair {index} of a data set of {self.size}")
-        index %= self.size
-        rng = np.random.default_rng([self.seed, _SPLITS.index(self.split), index])
-        while True:
-            pair = self._draw(index, rng)
-            if not (self.drop_ties and pair.preferred is None):
-                return pair
+        return index % self.size
 
-    def _draw(self, index: int, rng: np.random.Generator) -> ShapesPair:
+    def _stream(self, index: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, _SPLITS.index(self.split), index])
+
+    def _left_out(self, drawn: "_Drawn") -> bool:
+        return self.drop_ties and 2 * drawn.for_a == drawn.votes
+
+    def _draw(self, rng: np.random.Generator) -> "_Drawn":
         wanted = random_prompt(rng)
         while True:
-            drawn_by = [RENDERERS[self.renderers[int(i)]] for i in rng.integers(len(self.renderers), size=2)]
+            drawn_by = tuple(RENDERERS[self.renderers[int(i)]] for i in rng.integers(len(self.renderers), size=2))
             scene_a, scene_b = (attempt(wanted, renderer.slips, rng) for renderer in drawn_by)
             even = self.voters.utility(scene_a, wanted) == self.voters.utility(scene_b, wanted)
             if not even or rng.random() < _KEPT_TIES:
                 break
         for_a, votes = self.voters.vote(scene_a, scene_b, wanted, rng)
-        image_a, image_b = (r.draw(s, rng) for r, s in zip(drawn_by, (scene_a, scene_b), strict=True))
+        return _Drawn(wanted, drawn_by, (scene_a, scene_b), for_a, votes)
+
+    @staticmethod
+    def _images(drawn: "_Drawn", rng: np.random.Generator) -> list[Image]:
+        return [renderer.draw(scene, rng) for renderer, scene in zip(drawn.drawn_by, drawn.scenes, strict=True)]
+
+    def _pair(self, index: int, drawn: "_Drawn", images: Sequence[Image]) -> ShapesPair:
+        wanted = drawn.wanted
         return ShapesPair(
             prompt=wanted.caption,
-            image_a=image_a,
-            image_b=image_b,
-            share_a=for_a / votes,
-            votes=votes,
+            image_a=images[0],
+            image_b=images[1],
+            share_a=drawn.for_a / drawn.votes,
+            votes=drawn.votes,
             pair_id=f"shapes-{self.split}-{self.seed}-{'+'.join(self.renderers)}-{index}",
             prompt_id=wanted.caption,
-            generator_a=drawn_by[0].name,
-            generator_b=drawn_by[1].name,
+            generator_a=drawn.drawn_by[0].name,
+            generator_b=drawn.drawn_by[1].name,
+            category=wanted.count,
             wanted=wanted,
-            scene_a=scene_a,
-            scene_b=scene_b,
+            scene_a=drawn.scenes[0],
+            scene_b=drawn.scenes[1],
         )
+
+
+class _Drawn(NamedTuple):
+    """A pair before its pictures are drawn."""
+
+    wanted: Scene
+    drawn_by: tuple[Renderer, ...]
+    scenes: tuple[Scene, Scene]
+    for_a: int
+    votes: int
