@@ -142,29 +142,40 @@ class RankedList:
     category: str = ""
     scores: tuple[float, ...] | None = None
     """Another judge's scores of the images, where the source has them; higher is better."""
+    items: tuple[int, ...] | None = None
+    """The images' places in the list as names have them, where some were left out; None: 0, 1, 2, …"""
 
     def __post_init__(self) -> None:
-        counts = {len(self.images), len(self.ranks), len(self.generators), len(self.scores or self.images)}
+        known = (self.images, self.ranks, self.generators, self.scores, self.items)
+        counts = {len(values) for values in known if values is not None}
         if len(counts) > 1:
-            raise ValueError(f"list {self.list_id}: expected a rank, a generator and a score an image, got {counts}")
+            raise ValueError(
+                f"list {self.list_id}: expected a rank, a generator, a score and a place for each image, got {counts}"
+            )
 
-    def pair(self, item_a: int, item_b: int) -> PreferencePair:
-        """The pair of two of its images; its name is the one it has among the source's pairs."""
-        better = self.ranks[item_b] - self.ranks[item_a]  # above 0 where A is ranked better
+    def pair(self, a: int, b: int) -> PreferencePair:
+        """The pair of two of its images; its name is the one it has among the source's pairs.
+
+        Args:
+            a: which of ``images`` is image A, from 0.
+            b: which one is image B.
+        """
+        better = self.ranks[b] - self.ranks[a]  # above 0 where A is ranked better
+        item_a, item_b = (a, b) if self.items is None else (self.items[a], self.items[b])
         return PreferencePair(
             prompt=self.prompt,
-            image_a=self.images[item_a],
-            image_b=self.images[item_b],
+            image_a=self.images[a],
+            image_b=self.images[b],
             share_a=0.5 if better == 0 else float(better > 0),
             votes=0,
             pair_id=f"{self.list_id}-{item_a}-{item_b}",
             prompt_id=self.prompt_id,
-            generator_a=self.generators[item_a],
-            generator_b=self.generators[item_b],
+            generator_a=self.generators[a],
+            generator_b=self.generators[b],
             category=self.category,
-            listed=ListPlaces(self.list_id, item_a, item_b, self.ranks[item_a], self.ranks[item_b]),
-            score_a=None if self.scores is None else self.scores[item_a],
-            score_b=None if self.scores is None else self.scores[item_b],
+            listed=ListPlaces(self.list_id, item_a, item_b, self.ranks[a], self.ranks[b]),
+            score_a=None if self.scores is None else self.scores[a],
+            score_b=None if self.scores is None else self.scores[b],
         )
 
 

@@ -155,7 +155,7 @@ def test_the_authors_list_file_gives_the_pairs_that_are_no_ties(list_file):
 def test_a_seeded_sample_of_each_list(list_file):
     pairs = ImageRewardDB(list_file, split="test", pairs_per_list=1, seed=3)
     assert len(pairs) <= 466
-    assert np.unique(pairs._rows_N2[:, 0], return_counts=True)[1].max() == 1
+    assert len({pairs.list_of(index) for index in range(len(pairs))}) == len(pairs)
 
 
 @pytest.mark.parametrize(

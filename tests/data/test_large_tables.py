@@ -29,7 +29,7 @@ seconds, peak = time.perf_counter() - start, memory("VmHWM") - before
 order = iter(EpochOrder(len(pairs), seed=0, shuffle=True))
 held = []
 for count, (index, _, _) in enumerate(order):
-    pairs._rows.cells(int(pairs._rows_N2[index, 0]))
+    pairs.prompt(index)
     if count % 100_000 == 20_000:
         held.append(memory("RssAnon"))
 print(len(pairs), seconds, peak, max(held) - held[0])

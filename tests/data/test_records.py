@@ -1,9 +1,10 @@
 import math
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
+from PIL import Image
 
-from lit_listener.data.records import Demonstration, ShownPair
+from lit_listener.data.records import Demonstration, ListPlaces, RankedList, ShownPair
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,34 @@ def test_records_are_frozen(make_pair):
     for record, field in ((shown.pair, "share_a"), (shown, "first"), (Demonstration(shown, "…", 0), "answer")):
         with pytest.raises(FrozenInstanceError):
             setattr(record, field, 1)
+
+
+@pytest.fixture
+def ranked() -> RankedList:
+    """Three images; the second of the list was left out."""
+    images = tuple(Image.new("RGB", (4, 4), colour) for colour in ("red", "green", "blue"))
+    return RankedList(
+        "a cat", images, (2.0, 1.0, 2.0), "l", "p", ("x", "y", "z"), "animals", scores=(0.1, 0.2, 0.3), items=(0, 2, 3)
+    )
+
+
+def test_a_pair_of_a_list(ranked):
+    pair = ranked.pair(0, 1)
+    assert (pair.pair_id, pair.prompt_id, pair.prompt, pair.category) == ("l-0-2", "p", "a cat", "animals")
+    assert (pair.image_a, pair.image_b) == ranked.images[:2]
+    assert (pair.share_a, pair.votes, pair.generator_a, pair.generator_b) == (0.0, 0, "x", "y")
+    assert (pair.score_a, pair.score_b) == (0.1, 0.2)
+    assert pair.listed == ListPlaces("l", 0, 2, 2.0, 1.0)
+    assert (ranked.pair(1, 2).share_a, ranked.pair(0, 2).preferred) == (1.0, None)
+
+
+def test_a_pair_of_a_list_of_which_no_image_was_left_out(ranked):
+    pair = replace(ranked, items=None, scores=None).pair(1, 2)
+    assert (pair.pair_id, pair.listed) == ("l-1-2", ListPlaces("l", 1, 2, 1.0, 2.0))
+    assert (pair.score_a, pair.score_b) == (None, None)
+
+
+@pytest.mark.parametrize("field", ["ranks", "generators", "scores", "items"])
+def test_a_list_that_lacks_something_of_an_image(ranked, field):
+    with pytest.raises(ValueError, match="list l: expected a rank, a generator, a score and a place for each image"):
+        replace(ranked, **{field: getattr(ranked, field)[:2]})

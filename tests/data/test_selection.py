@@ -112,3 +112,10 @@ def test_conditions_on_what_is_not_told():
         chosen(votes=np.zeros(8, int), min_votes=3)
     with pytest.raises(ValueError, match="pairs_per_list=3: the source has pairs, not lists"):
         chosen(pairs_per_list=3)
+
+
+def test_which_option_keeps_only_some_of_the_pairs():
+    assert Selection().partial is None
+    assert Selection(drop_ties=False, seed=3).partial is None
+    assert Selection(fraction=0.5, min_votes=2).partial == "min_votes=2"
+    assert Selection(min_agreement=0.6).partial == "min_agreement=0.6"

@@ -62,7 +62,13 @@ def test_an_unknown_option_is_refused():
 
 
 def test_options_of_one_source_alone():
-    own = {"HPDv3": ("min_confidence", 0.95), "Rapidata": ("criterion", "alignment")}
+    own = {
+        "HPDv3": ("min_confidence", 0.95),
+        "Rapidata": ("criterion", "alignment"),
+        "HPDv2": ("scores", "hps"),
+        "ImageRewardDB": ("scores", "hps"),
+        "PairTable": ("score_b", "hps"),
+    }
     for name, (option, value) in own.items():
         assert parsed(name, path="x", **{option: value})[1]["train"]["init_args"][option] == value
     with pytest.raises((jsonargparse.ArgumentError, TypeError), match="beauty"):

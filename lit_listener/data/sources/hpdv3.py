@@ -5,6 +5,8 @@
 (half of the preferred images come first), as for every source. ``choice_dist`` has the number of votes for each image,
 or nothing; as ``path1`` is preferred, the larger number is its own, and two equal ones are a tie. Without it the share
 is 1 and the number of votes unknown.
+
+The published files tell no kind of prompt; a table that has a column ``category`` is taken at its word.
 """
 
 from typing import Any
@@ -17,11 +19,12 @@ import pyarrow.compute as pc
 from lit_listener.data.sources.bad_rows import BadRows
 from lit_listener.data.sources.columns import check_texts, to_numbers
 from lit_listener.data.sources.generators import find_generators
-from lit_listener.data.sources.pairs import PairColumns, PairIndex, TablePairs
+from lit_listener.data.sources.pair_index import PairColumns, PairIndex
+from lit_listener.data.sources.pairs import TablePairs
 from lit_listener.data.sources.rows import Rows, Table
 from lit_listener.data.sources.votes import Votes
 
-_CHOICES, _CONFIDENCE = "choice_dist", "confidence"
+_CHOICES, _CONFIDENCE, _KIND = "choice_dist", "confidence", "category"
 
 
 class HPDv3(TablePairs):
@@ -47,12 +50,13 @@ class HPDv3(TablePairs):
                 kept_N = _read_confidence(bad) >= min_confidence
             rows_N = np.flatnonzero(kept_N)
             model_a, model_b = find_generators(rows, ("model1", "model2"))
-            columns = PairColumns("prompt", "path1", "path2", generator_a=model_a, generator_b=model_b)
+            kind = _KIND if _KIND in rows.names else None
+            columns = PairColumns("prompt", "path1", "path2", None, None, model_a, model_b, kind)
             chosen = Votes(votes.shares_N[rows_N], votes.votes_N[rows_N])
             folders = ("", split, "images", f"images/{split}")
             return PairIndex(columns, chosen, np.stack([rows_N, rows_N], axis=1), folders=folders)
 
-        names = ["prompt", "path1", "path2", _CHOICES, _CONFIDENCE, "model1", "model2"]
+        names = ["prompt", "path1", "path2", _CHOICES, _CONFIDENCE, "model1", "model2", _KIND]
         super().__init__(path, split, index=index, columns=names, opening={"pattern": "{split}.json"}, **options)
 
 

@@ -19,7 +19,8 @@ from lit_listener.data.images import MAX_PIXELS
 from lit_listener.data.records import RatedImage, RatedSource
 from lit_listener.data.sources.bad_rows import BadRows, OnBadRow
 from lit_listener.data.sources.columns import check_names, check_texts, read_numbers
-from lit_listener.data.sources.pairs import PairColumns, PairIndex, TablePairs
+from lit_listener.data.sources.pair_index import PairColumns, PairIndex
+from lit_listener.data.sources.pairs import TablePairs
 from lit_listener.data.sources.ranked import index_ranked_images, index_ranked_rows
 from lit_listener.data.sources.row_images import ImageCell, ImageRules, RowImages
 from lit_listener.data.sources.rows import Rows, Table, open_rows
@@ -28,6 +29,7 @@ from lit_listener.data.sources.votes import Votes
 
 _IMAGES = ("image", "image_path", "images")
 _BETTER, _WORSE = ("img_better", "image_better"), ("img_worse", "image_worse")
+_KIND = "classification"
 _LOWEST, _HIGHEST = 1, 7
 
 
@@ -38,13 +40,16 @@ class ImageRewardDB(TablePairs):
         path: the folder with the ``metadata-….parquet`` files, one of them, the authors' list file (.json), or a loaded
             ``datasets.Dataset`` with the same columns.
         split: train, validation or test: which file of the folder, and where its images lie.
+        scores: column with another judge's scores, higher is better: a list as long as the images, or, of rows of one
+            image, its number.
     """
 
-    def __init__(self, path: Table, split: str = "train", **options: Any) -> None:
+    def __init__(self, path: Table, split: str = "train", *, scores: str | None = None, **options: Any) -> None:
         def index(rows: Rows, bad: BadRows) -> PairIndex:
-            return _index(rows, bad, split)
+            return _index(rows, bad, split, scores)
 
-        columns = ["prompt", "prompt_id", "id", "rank", "ranking", "generations", *_IMAGES, *_BETTER, *_WORSE]
+        columns = ["prompt", "prompt_id", "id", "rank", "ranking", "generations", *_IMAGES, *_BETTER, *_WORSE, _KIND]
+        columns += [] if scores is None else [scores]
         super().__init__(path, split, index=index, columns=columns, opening=_opening(path), **options)
 
 
@@ -124,33 +129,41 @@ class ImageRewardRatings(RatedSource):
         return ImageCell(row, self._image, 0)
 
 
-def _index(rows: Rows, bad: BadRows, split: str) -> PairIndex:
+def _index(rows: Rows, bad: BadRows, split: str, scores: str | None) -> PairIndex:
     """The pairs of whichever layout the columns are those of."""
     folders = _folders(rows, split)
+    kind = _KIND if _KIND in rows.names else None
+    scored = [] if scores is None else [scores]
     if "generations" in rows.names or "ranking" in rows.names:
-        rows.require("id", "prompt", "generations", "ranking")
+        rows.require("id", "prompt", "generations", "ranking", *scored)
         check_names(bad, "id")
         check_texts(bad, "prompt", "a prompt")
-        columns = PairColumns("prompt", "generations", "generations", prompt_id="id", pair_id="id")
-        return index_ranked_rows(bad, columns, "ranking", folders)
+        columns = PairColumns("prompt", "generations", "generations", prompt_id="id", pair_id="id", category=kind)
+        return index_ranked_rows(bad, columns, "ranking", folders, scores)
     name = "prompt_id" if "prompt_id" in rows.names else None
     if any(column in rows.names for column in _BETTER):
+        if scores is not None:
+            raise ValueError(
+                f"scores={scores!r}: {rows.name} has a better and a worse image a row, which go with no list of "
+                "scores; read it as a PairTable with score_a and score_b, or take the lists it was made of"
+            )
         rows.require("prompt")
         check_texts(bad, "prompt", "a prompt")
-        columns = PairColumns("prompt", rows.first_of(*_BETTER), rows.first_of(*_WORSE), prompt_id=name)
+        better, worse = rows.first_of(*_BETTER), rows.first_of(*_WORSE)
+        columns = PairColumns("prompt", better, worse, prompt_id=name, category=kind)
         votes = Votes(np.ones(len(rows)), np.zeros(len(rows), np.int64))
         return PairIndex.of_rows(columns, votes, folders)
     image = rows.first_of(
         *_IMAGES, hint="Of the authors' list file the columns are id, prompt, generations and ranking"
     )
-    rows.require("prompt", "prompt_id", "rank")
-    columns = PairColumns("prompt", image, image, prompt_id="prompt_id", pair_id="prompt_id")
+    rows.require("prompt", "prompt_id", "rank", *scored)
+    columns = PairColumns("prompt", image, image, prompt_id="prompt_id", pair_id="prompt_id", category=kind)
     check_texts(bad, "prompt", "a prompt")
     if pa.types.is_nested(rows.column("rank").type):
         check_names(bad, "prompt_id")
-        return index_ranked_rows(bad, columns, "rank", folders)
+        return index_ranked_rows(bad, columns, "rank", folders, scores)
     check_texts(bad, "prompt_id", "the name of a prompt")
-    return index_ranked_images(bad, columns, "prompt_id", "rank", folders)
+    return index_ranked_images(bad, columns, "prompt_id", "rank", folders, scores)
 
 
 def _opening(path: Table) -> dict[str, Any]:

@@ -1,10 +1,53 @@
 """Ranked lists become pairs: each image of a list against each later one."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from lit_listener.data.sources.columns import Floats, Ints
+
+
+@dataclass(frozen=True)
+class ListIndex:
+    """Which images of a table make up each of L ranked lists: I images in all, list after list."""
+
+    sizes_L: Ints
+    """How many images each list has."""
+    rows_I: Ints
+    """The row in which each image stands."""
+    items_I: Ints
+    """Its place in its list, as names have it: images that are left out keep theirs."""
+    ranks_I: Floats
+    """1 is best, and equal ranks are ties."""
+    scores_I: Floats | None = None
+    """Another judge's score of each image; None where the table has none."""
+
+    @property
+    def starts_L(self) -> Ints:
+        """The place of each list's first image among the I."""
+        return np.asarray(np.cumsum(self.sizes_L) - self.sizes_L)
+
+    def keep(self, kept_I: npt.NDArray[np.bool_]) -> tuple["ListIndex", Ints]:
+        """The lists of some of the images; a list of which none is left is none.
+
+        Args:
+            kept_I: Which images are kept.
+
+        Returns:
+            The lists, and for each of the L lists before its number among them (of one that is gone, of no meaning).
+        """
+        owners_I = np.repeat(np.arange(len(self.sizes_L)), self.sizes_L)
+        sizes_L = np.bincount(owners_I[kept_I], minlength=len(self.sizes_L))
+        left = ListIndex(
+            sizes_L[sizes_L > 0],
+            self.rows_I[kept_I],
+            self.items_I[kept_I],
+            self.ranks_I[kept_I],
+            None if self.scores_I is None else self.scores_I[kept_I],
+        )
+        return left, np.cumsum(sizes_L > 0) - 1
 
 
 class ListPairs(NamedTuple):

@@ -16,7 +16,8 @@ from datasets.table import InMemoryTable
 
 from lit_listener.data.sources.bad_rows import BadRows
 from lit_listener.data.sources.columns import check_names
-from lit_listener.data.sources.pairs import PairColumns, PairIndex, TablePairs
+from lit_listener.data.sources.pair_index import PairColumns, PairIndex
+from lit_listener.data.sources.pairs import TablePairs
 from lit_listener.data.sources.rows import Rows, Table, open_rows
 from lit_listener.data.sources.votes import read_names
 

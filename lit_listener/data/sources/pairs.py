@@ -11,59 +11,22 @@ ones left out: a data set has one length, and no pair of it may turn into anothe
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lit_listener.data.images import MAX_PIXELS
-from lit_listener.data.records import PairSource, PreferencePair
+from lit_listener.data.records import ListPlaces, ListSource, PairSource, PreferencePair
 from lit_listener.data.sources.bad_rows import BadRows, OnBadRow
 from lit_listener.data.sources.columns import Ints
+from lit_listener.data.sources.pair_index import PairIndex, text_of
 from lit_listener.data.sources.row_images import ImageCell, ImageRules, RowImages
 from lit_listener.data.sources.rows import Rows, Table, open_rows
 from lit_listener.data.sources.selection import Selection
-from lit_listener.data.sources.votes import Votes
+from lit_listener.data.sources.table_lists import TableLists
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PairColumns:
-    """The columns that hold what a pair is made of; where a cell is a list, the image's place in its list counts."""
-
-    prompt: str
-    image_a: str
-    image_b: str
-    """Column of the second image; the same as ``image_a`` where images stand in lists or have a row each."""
-    prompt_id: str | None = None
-    """Column with a name for the prompt; None: the prompt itself."""
-    pair_id: str | None = None
-    """Column with a name for the row (or its list); None: the table's name and the row's number."""
-    generator_a: str | None = None
-    generator_b: str | None = None
-
-
-@dataclass(frozen=True)
-class PairIndex:
-    """Which images of a table make up each of N pairs, and how people voted on them."""
-
-    columns: PairColumns
-    votes: Votes
-    rows_N2: Ints
-    """The rows in which the two images stand; twice the same where a row holds both."""
-    items_N2: Ints | None = None
-    """The images' places in their list, which are part of a pair's name; None where pairs come as pairs."""
-    lists_N: Ints | None = None
-    """Which list each pair is of."""
-    folders: Sequence[str] = ("",)
-    """Folders that image paths may lead from, relative to the folder of the row's file."""
-
-    @classmethod
-    def of_rows(cls, columns: PairColumns, votes: Votes, folders: Sequence[str] = ("",)) -> "PairIndex":
-        """The index of a table with a pair a row."""
-        rows_N = np.arange(len(votes.shares_N))
-        return cls(columns, votes, np.stack([rows_N, rows_N], axis=1), folders=folders)
 
 
 @dataclass(frozen=True)
@@ -136,65 +99,97 @@ class TablePairs(PairSource):
         bad = BadRows(self._rows, on_bad_row)
         found = index(self._rows, bad)
         bad.tell()
-        good = np.flatnonzero(bad.good_N[found.rows_N2].all(axis=1))
-        votes = Votes(found.votes.shares_N[good], found.votes.votes_N[good])
-        chosen = selection.choose(*votes, None if found.lists_N is None else found.lists_N[good])
-        kept = good[chosen.kept]
-        self._columns = found.columns
+        found = found.select(bad.good_N[found.rows_N2].all(axis=1))
+        pairs = len(found)
+        chosen = selection.choose(*found.votes, found.lists_N)
+        self._index = found.select(chosen.kept)
+        self._selection = selection
         self._images = RowImages(self._rows, ImageRules(min_pixels, max_pixels, allow_urls), found.folders)
-        self._rows_N2 = found.rows_N2[kept]
-        self._items_N2 = None if found.items_N2 is None else found.items_N2[kept]
-        self._shares_N, self._votes_N = found.votes.shares_N[kept], found.votes.votes_N[kept]
         self.skipped: list[str] = bad.reasons
         """What is wrong with the first few of the rows that were skipped."""
         unreadable = self._leave_out_unreadable() if on_bad_row == "skip" else 0
-        self.counts = PairCounts(len(self._rows), bad.count, len(good), chosen.ties, unreadable, len(self))
+        self.counts = PairCounts(len(self._rows), bad.count, pairs, chosen.ties, unreadable, len(self))
         if not len(self):
             raise ValueError(f"{self._rows.name}: no pairs left: {_why_none(self.counts, selection)}")
 
     def __len__(self) -> int:
-        return len(self._shares_N)
+        return len(self._index)
 
     def prompt(self, index: int) -> str:
         """The prompt of the pair at a place; its images are not decoded."""
-        prompt: str = self._rows.cells(int(self._rows_N2[index, 0]))[self._columns.prompt]
+        prompt: str = self._rows.cells(int(self._index.rows_N2[index, 0]))[self._index.columns.prompt]
         return prompt
 
+    def list_of(self, index: int) -> int | None:
+        """Number of the ranked list that the pair at a place is of: its place in ``ranked_lists``, where there are any.
+
+        Pairs of one list follow one another.
+        """
+        return None if self._index.lists_N is None else int(self._index.lists_N[index])
+
+    def ranked_lists(self) -> ListSource | None:
+        """The ranked lists that the pairs are made of, whole; None where pairs come as pairs.
+
+        Bad rows and, under on_bad_row="skip", unreadable images are left out of their lists.
+
+        Raises:
+            ValueError: An option other than drop_ties keeps some of the pairs only.
+        """
+        if self._index.lists is None:
+            return None
+        if self._selection.partial is not None:
+            raise ValueError(
+                f"{self._rows.name}: ranked lists are whole, but {self._selection.partial} keeps some of their pairs "
+                "only; leave that option out (drop_ties may stay)"
+            )
+        return TableLists(self._rows, self._images, self._index.columns, self._index.lists)
+
     def __getitem__(self, index: int) -> PreferencePair:
-        row_a, row_b = self._rows_N2[index].tolist()
+        found = self._index
+        row_a, row_b = found.rows_N2[index].tolist()
         cells_a = self._rows.cells(row_a)
         cells_b = cells_a if row_b == row_a else self._rows.cells(row_b)
-        item_a, item_b = (0, 0) if self._items_N2 is None else self._items_N2[index].tolist()
-        columns, prompt = self._columns, cells_a[self._columns.prompt]
-        name = f"{self._rows.stem}-{row_a}" if columns.pair_id is None else str(cells_a[columns.pair_id])
+        item_a, item_b = (0, 0) if found.items_N2 is None else found.items_N2[index].tolist()
+        score_a, score_b = (None, None) if found.scores_N2 is None else found.scores_N2[index].tolist()
+        columns = found.columns
+        name = columns.name(cells_a, self._rows.stem, row_a)
         return PreferencePair(
-            prompt=prompt,
+            prompt=cells_a[columns.prompt],
             image_a=self._images.open(ImageCell(row_a, columns.image_a, item_a), cells_a),
             image_b=self._images.open(ImageCell(row_b, columns.image_b, item_b), cells_b),
-            share_a=float(self._shares_N[index]),
-            votes=int(self._votes_N[index]),
-            pair_id=name if self._items_N2 is None else f"{name}-{item_a}-{item_b}",
-            prompt_id=prompt if columns.prompt_id is None else str(cells_a[columns.prompt_id]),
-            generator_a=_generator(cells_a, columns.generator_a, item_a),
-            generator_b=_generator(cells_b, columns.generator_b, item_b),
+            share_a=float(found.votes.shares_N[index]),
+            votes=int(found.votes.votes_N[index]),
+            pair_id=name if found.items_N2 is None else f"{name}-{item_a}-{item_b}",
+            prompt_id=columns.prompt_name(cells_a),
+            generator_a=text_of(cells_a, columns.generator_a, item_a),
+            generator_b=text_of(cells_b, columns.generator_b, item_b),
+            category=text_of(cells_a, columns.category),
+            listed=None
+            if found.ranks_N2 is None
+            else ListPlaces(name, item_a, item_b, *found.ranks_N2[index].tolist()),
+            score_a=score_a,
+            score_b=score_b,
         )
 
     def _leave_out_unreadable(self) -> int:
-        """Read all images, leave out the pairs of those that cannot be, and tell how many pairs these are."""
-        items_N2 = np.zeros_like(self._rows_N2) if self._items_N2 is None else self._items_N2
+        """Read all images, leave out those that cannot be, and tell how many selected pairs go with them.
+
+        Where lists are whole, that is all images of theirs, those of no pair included.
+        """
+        found, columns = self._index, self._index.columns
+        items_N2 = np.zeros_like(found.rows_N2) if found.items_N2 is None else found.items_N2
         sides = [
-            [ImageCell(row, column, item) for row, item in zip(rows, items, strict=True)]
-            for column, rows, items in zip(
-                (self._columns.image_a, self._columns.image_b),
-                self._rows_N2.T.tolist(),
-                items_N2.T.tolist(),
-                strict=True,
+            _places(column, rows_N, items_N)
+            for column, rows_N, items_N in zip(
+                (columns.image_a, columns.image_b), found.rows_N2.T, items_N2.T, strict=True
             )
         ]
-        failed = self._images.unreadable(sorted({place for side in sides for place in side}))
+        lists = None if self._selection.partial else found.lists
+        listed = [] if lists is None else _places(columns.image_a, lists.rows_I, lists.items_I)
+        failed = self._images.unreadable(sorted({*listed, *(place for side in sides for place in side)}))
         if not failed:
             return 0
-        kept_N = np.array([a not in failed and b not in failed for a, b in zip(*sides, strict=True)])
+        kept_N = np.array([a not in failed and b not in failed for a, b in zip(*sides, strict=True)], dtype=bool)
         left_out = int((~kept_N).sum())
         told = [f"{self._rows.place(place.row, [place.column])}: {why}" for place, why in list(failed.items())[:5]]
         self.skipped = [*self.skipped, *told]
@@ -205,20 +200,15 @@ class TablePairs(PairSource):
             len(kept_N),
             "; ".join(told),
         )
-        self._rows_N2, self._shares_N, self._votes_N = (
-            values[kept_N] for values in (self._rows_N2, self._shares_N, self._votes_N)
-        )
-        if self._items_N2 is not None:
-            self._items_N2 = self._items_N2[kept_N]
+        self._index = found.select(kept_N)
+        if lists is not None and found.lists_N is not None:
+            left, numbers_L = lists.keep(np.array([place not in failed for place in listed], dtype=bool))
+            self._index = replace(self._index, lists=left, lists_N=numbers_L[found.lists_N[kept_N]])
         return left_out
 
 
-def _generator(cells: dict[str, Any], column: str | None, item: int) -> str:
-    if column is None:
-        return ""
-    cell = cells[column]
-    cell = cell[item] if isinstance(cell, list) else cell
-    return "" if cell is None else str(cell)
+def _places(column: str, rows_N: Ints, items_N: Ints) -> list[ImageCell]:
+    return [ImageCell(row, column, item) for row, item in zip(rows_N.tolist(), items_N.tolist(), strict=True)]
 
 
 def _why_none(counts: PairCounts, selection: Selection) -> str:

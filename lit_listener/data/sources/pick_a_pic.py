@@ -12,7 +12,8 @@ import numpy as np
 from lit_listener.data.sources.bad_rows import BadRows
 from lit_listener.data.sources.columns import check_texts, to_numbers
 from lit_listener.data.sources.generators import find_generators
-from lit_listener.data.sources.pairs import PairColumns, PairIndex, TablePairs
+from lit_listener.data.sources.pair_index import PairColumns, PairIndex
+from lit_listener.data.sources.pairs import TablePairs
 from lit_listener.data.sources.rows import Rows, Table
 from lit_listener.data.sources.votes import Votes, read_names
 

@@ -3,6 +3,8 @@
 A rank of 1 is best and equal ranks are ties. How many people ranked a list is not told: votes are 0.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -10,12 +12,13 @@ import pyarrow.compute as pc
 
 from lit_listener.data.sources.bad_rows import BadRows
 from lit_listener.data.sources.columns import Floats, Ints, group_codes, read_numbers, to_numbers
-from lit_listener.data.sources.lists import ListPairs, pair_lists
-from lit_listener.data.sources.pairs import PairColumns, PairIndex
-from lit_listener.data.sources.votes import Votes
+from lit_listener.data.sources.lists import ListIndex
+from lit_listener.data.sources.pair_index import PairColumns, PairIndex
 
 
-def index_ranked_rows(bad: BadRows, columns: PairColumns, ranks: str, folders: tuple[str, ...] = ("",)) -> PairIndex:
+def index_ranked_rows(
+    bad: BadRows, columns: PairColumns, ranks: str, folders: tuple[str, ...] = ("",), scores: str | None = None
+) -> PairIndex:
     """The pairs of a table with a list a row.
 
     Args:
@@ -23,19 +26,23 @@ def index_ranked_rows(bad: BadRows, columns: PairColumns, ranks: str, folders: t
         columns: The columns of a pair; both images stand in the lists of one column.
         ranks: Column with the list of the images' ranks.
         folders: Folders that image paths may lead from.
+        scores: Column with the list of another judge's scores of the images; None where there are none.
     """
-    ranks_I = read_lists(bad, ranks, columns.image_a)
+    ranks_I, *others = read_lists(bad, [ranks, *([] if scores is None else [scores])], columns.image_a)
     kept = np.flatnonzero(bad.good_N)
     sizes_L = _lengths(bad.rows.column(ranks))[kept]
-    pairs = pair_lists(sizes_L, ranks_I)
-    rows_N = kept[pairs.lists_N]
-    return PairIndex(
-        columns, _votes(pairs), np.stack([rows_N, rows_N], axis=1), pairs.places_N2, pairs.lists_N, folders
-    )
+    places_I = np.arange(len(ranks_I)) - np.repeat(np.cumsum(sizes_L) - sizes_L, sizes_L)
+    lists = ListIndex(sizes_L, np.repeat(kept, sizes_L), places_I, ranks_I, others[0] if others else None)
+    return PairIndex.of_lists(columns, lists, folders)
 
 
-def index_ranked_images(
-    bad: BadRows, columns: PairColumns, group: str, ranks: str, folders: tuple[str, ...] = ("",)
+def index_ranked_images(  # one column each
+    bad: BadRows,
+    columns: PairColumns,
+    group: str,
+    ranks: str,
+    folders: tuple[str, ...] = ("",),
+    scores: str | None = None,
 ) -> PairIndex:
     """The pairs of a table with an image a row: each of a prompt's images against each later one.
 
@@ -45,8 +52,10 @@ def index_ranked_images(
         group: Column whose equal cells make a list.
         ranks: Column with the image's rank in its list.
         folders: Folders that image paths may lead from.
+        scores: Column with another judge's score of the image; None where there is none.
     """
     ranks_N = read_numbers(bad, ranks)
+    scores_N = None if scores is None else read_numbers(bad, scores)
     codes_N = group_codes(bad.rows.column(group))
     order_N = np.argsort(codes_N, kind="stable")
     _, firsts_L, counts_L = np.unique(codes_N[order_N], return_index=True, return_counts=True)
@@ -54,23 +63,27 @@ def index_ranked_images(
     places_N[order_N] = np.arange(len(order_N)) - np.repeat(firsts_L, counts_L)
     rows_I = order_N[bad.good_N[order_N]]
     _, sizes_L = np.unique(codes_N[rows_I], return_counts=True)
-    pairs = pair_lists(sizes_L, ranks_N[rows_I])
-    starts_L = np.cumsum(sizes_L) - sizes_L
-    rows_N2 = rows_I[starts_L[pairs.lists_N][:, None] + pairs.places_N2]
-    return PairIndex(columns, _votes(pairs), rows_N2, places_N[rows_N2], pairs.lists_N, folders)
+    scores_I = None if scores_N is None else scores_N[rows_I]
+    return PairIndex.of_lists(columns, ListIndex(sizes_L, rows_I, places_N[rows_I], ranks_N[rows_I], scores_I), folders)
 
 
-def read_lists(bad: BadRows, numbers: str, others: str, size: int | None = None) -> Floats:
-    """The numbers of a column of lists, those of the good rows one after the other.
+def read_lists(bad: BadRows, numbers: Sequence[str], others: str, size: int | None = None) -> list[Floats]:
+    """The numbers of some columns of lists: of each column those of the good rows, one after the other.
 
-    A row is bad where the cell is no list of finite numbers, or not as long as the list in the other column.
+    A row is bad where one of the cells is no list of finite numbers, or not as long as the list in the other column.
 
     Args:
         bad: The rows, and what is noted of them.
-        numbers: Column with lists of numbers.
+        numbers: Columns with lists of numbers.
         others: Column with lists that must be as long.
         size: How long they all have to be; None for any length from 2 up.
     """
+    for column in numbers:
+        _check_lists(bad, column, others, size)
+    return [_flat_numbers(bad, column) for column in numbers]  # once all bad rows are known
+
+
+def _check_lists(bad: BadRows, numbers: str, others: str, size: int | None) -> None:
     rows = bad.rows
     cells = rows.column(numbers)
     lengths_N, others_N = _lengths(cells), _lengths(rows.column(others))
@@ -83,6 +96,10 @@ def read_lists(bad: BadRows, numbers: str, others: str, size: int | None = None)
     bad.note_all(~right_N, [others, numbers], reason)
     gaps_N = _with_gaps(cells, lengths_N)
     bad.note_all(gaps_N, [numbers], lambda row: f"expected numbers, got {rows.cell(row, numbers)!r}")
+
+
+def _flat_numbers(bad: BadRows, column: str) -> Floats:
+    cells = bad.rows.column(column)
     if not _is_list(cells.type):
         return np.empty(0)
     return to_numbers(pc.list_flatten(cells.filter(pa.array(bad.good_N))))
@@ -106,7 +123,3 @@ def _lengths(cells: pa.ChunkedArray) -> Ints:
 
 def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _votes(pairs: ListPairs) -> Votes:
-    return Votes(pairs.shares_N, np.zeros(len(pairs.shares_N), np.int64))

@@ -6,8 +6,8 @@
   ``weighted_results_image1_preference`` and so on, for coherence and alignment too. Their number is that of the entries
   in the list of single votes, ``detailed_results_preference`` or ``detailed_results``, where a row has one.
 
-In ``human-style-preferences-images`` (1.2 million votes on about 63,700 pairs) either family may be met. Who the single
-voters are is left out.
+In ``human-style-preferences-images`` (1.2 million votes on about 63,700 pairs) either family may be met. A column
+``category``, which some sets have, tells the kind of prompt. Who the single voters are is left out.
 """
 
 import json
@@ -19,11 +19,13 @@ import numpy as np
 from lit_listener.data.sources.bad_rows import BadRows
 from lit_listener.data.sources.columns import Ints, check_texts
 from lit_listener.data.sources.generators import find_generators
-from lit_listener.data.sources.pairs import PairColumns, PairIndex, TablePairs
+from lit_listener.data.sources.pair_index import PairColumns, PairIndex
+from lit_listener.data.sources.pairs import TablePairs
 from lit_listener.data.sources.rows import Rows, Table
 from lit_listener.data.sources.votes import Votes, read_counts, read_weights
 
 Criterion = Literal["preference", "coherence", "alignment"]
+_KIND = "category"
 _MODELS = (("model1", "model2"), ("model_1", "model_2"))
 _IMAGES = (("image1", "image2"), ("image_1", "image_2"))
 _COUNTS = (("votes_image1", "votes_image2"), ("votes_image_1", "votes_image_2"), ("votes1", "votes2"))
@@ -53,11 +55,12 @@ class Rapidata(TablePairs):
             votes = _two_of(rows, (*counts, *weights))
             check_texts(bad, "prompt", "a prompt")
             model_a, model_b = find_generators(rows, *_MODELS)
-            columns = PairColumns("prompt", image_a, image_b, generator_a=model_a, generator_b=model_b)
+            kind = _KIND if _KIND in rows.names else None
+            columns = PairColumns("prompt", image_a, image_b, None, None, model_a, model_b, kind)
             return PairIndex.of_rows(columns, _read_votes(bad, votes, details, whole=votes in counts))
 
         layouts = (*_IMAGES, *_MODELS, *_COUNTS, *weights)
-        columns = ["prompt", *(name for pair in layouts for name in pair), *details]
+        columns = ["prompt", *(name for pair in layouts for name in pair), *details, _KIND]
         super().__init__(path, split, index=index, columns=columns, opening={}, **options)
 
 

@@ -3,7 +3,7 @@
 Everything follows from arrays of votes and from the seed. The order of the data set is kept.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,15 @@ class Selection:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: expected at least 1 pair, got {value}")
+
+    @property
+    def partial(self) -> str | None:
+        """The first option that may keep some pairs of a list only ("fraction=0.5"), ``drop_ties`` aside; or None."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in ("drop_ties", "seed") and value != field.default:
+                return f"{field.name}={value}"
+        return None
 
     def choose(self, shares_N: Floats, votes_N: Ints, lists_N: Ints | None = None) -> "Chosen":
         """The pairs that are used.

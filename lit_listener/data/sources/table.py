@@ -9,9 +9,12 @@ Tables that rank more than two images are left out.
 
 from typing import Any
 
+import numpy as np
+
 from lit_listener.data.sources.bad_rows import BadRows
-from lit_listener.data.sources.columns import check_names, check_texts
-from lit_listener.data.sources.pairs import PairColumns, PairIndex, TablePairs
+from lit_listener.data.sources.columns import check_names, check_texts, read_numbers
+from lit_listener.data.sources.pair_index import PairColumns, PairIndex
+from lit_listener.data.sources.pairs import TablePairs
 from lit_listener.data.sources.rows import Rows, Table
 from lit_listener.data.sources.votes import way_of_voting
 
@@ -39,6 +42,9 @@ class PairTable(TablePairs):
         votes_b: column with the number of votes for image B.
         preferred: column that names the preferred image: a, b or tie, or its index: 0 for image A, 1 for image B.
         id: column with a name for each pair, each used once; by default the file's name and the row.
+        category: column with the kind of prompt, by which figures are broken down.
+        score_a: column with another judge's score of image A, higher is better; goes with score_b.
+        score_b: column with another judge's score of image B.
 
     Raises:
         FileNotFoundError: There is no such table.
@@ -59,16 +65,25 @@ class PairTable(TablePairs):
         votes_b: str | None = None,
         preferred: str | None = None,
         id: str | None = None,
+        category: str | None = None,
+        score_a: str | None = None,
+        score_b: str | None = None,
         **options: Any,
     ) -> None:
+        if (score_a is None) != (score_b is None):
+            raise ValueError(f"score_a and score_b go together, got score_a={score_a!r} and score_b={score_b!r}")
         vote_columns, read_votes = way_of_voting(share_a, votes_a, votes_b, preferred)
-        columns = [prompt, *([] if id is None else [id]), image_a, image_b, *vote_columns]
+        scores = [column for column in (score_a, score_b) if column is not None]
+        named = [column for column in (id, category) if column is not None]
+        columns = [prompt, *named, image_a, image_b, *vote_columns, *scores]
 
         def index(rows: Rows, bad: BadRows) -> PairIndex:
             rows.require(*columns, hint=_HINT)
             check_texts(bad, prompt, "a prompt")
             if id is not None:
                 check_names(bad, id)
-            return PairIndex.of_rows(PairColumns(prompt, image_a, image_b, pair_id=id), read_votes(bad))
+            scores_N2 = np.stack([read_numbers(bad, column) for column in scores], axis=1) if scores else None
+            found = PairColumns(prompt, image_a, image_b, pair_id=id, category=category)
+            return PairIndex.of_rows(found, read_votes(bad), scores_N2=scores_N2)
 
         super().__init__(path, split, index=index, columns=columns, opening={}, **options)
