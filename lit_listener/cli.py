@@ -23,9 +23,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lit_listener.training.callbacks import ExportModel, SampleTable
 from lit_listener.training.data_module import PreferenceData
+from lit_listener.training.judging_module import JudgingModule
 from lit_listener.training.plan.callback import PlanMemory, printed_plan
 from lit_listener.training.predictions import PredictionsFile
-from lit_listener.training.reasoner import Reasoner
 from lit_listener.training.run.checkpoints import RunCheckpoint
 from lit_listener.training.run.config import SaveRunConfig, run_loggers
 from lit_listener.training.run.evaluations import FoundEvaluation, config_file, find_evaluation, refuse_other_settings
@@ -262,7 +262,7 @@ class ReasonerCLI(LightningCLI):
 
 
 def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> ReasonerCLI:
-    """The CLI over reasoners and preference data.
+    """The CLI over judges and preference data.
 
     Args:
         args: the command line, or a whole config.
@@ -275,7 +275,7 @@ def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> Reasoner
     with _command_line(_with_own_config(args) if isinstance(args, list) else []):
         try:
             return ReasonerCLI(
-                Reasoner,
+                JudgingModule,
                 PreferenceData,
                 parser_class=QuietParser,
                 subclass_mode_model=True,

@@ -61,7 +61,7 @@ def first_step(data: PreferenceData, processes: int = 1) -> list[Any]:
     return list(batch[: max(1, len(batch) // processes)])
 
 
-def printed_plan(reasoner: Reasoner, data: PreferenceData, trainer: Any, gib: float | None) -> Plan:
+def printed_plan(reasoner: lightning.LightningModule, data: PreferenceData, trainer: Any, gib: float | None) -> Plan:
     """The plan for a config, on a machine that need not be the one it is to run on.
 
     Args:
@@ -71,8 +71,10 @@ def printed_plan(reasoner: Reasoner, data: PreferenceData, trainer: Any, gib: fl
         gib: memory of the device, in GiB; None: this machine's GPU's, and where there is none, nothing is cut.
 
     Raises:
-        ValueError: the memory is not above 0.
+        ValueError: the memory is not above 0, or the model is none that is trained.
     """
+    if not isinstance(reasoner, Reasoner):
+        raise ValueError(f"--print_plan: {type(reasoner).__name__} has nothing to train, and so no step to plan")  # noqa: TRY004  # an option is wrong, not an argument's type
     if gib is not None and not gib > 0:
         raise ValueError(f"--plan_for_gib: expected GiB above 0, got {gib}")
     processes = _count(trainer.get("devices")) * (trainer.get("num_nodes") or 1)
