@@ -1,4 +1,7 @@
-"""A judge before and after its training as a table: for the terminal (rich) and as Markdown, with the same cells."""
+"""Results as tables for the terminal (rich): any result table, and a judge before and after its training.
+
+The latter is there as Markdown too, with the same cells.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -8,6 +11,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from lit_listener.evaluation.number_text import bounds_text, footnotes, mean_text
+from lit_listener.evaluation.results import Measured, ResultTable
 from lit_listener.evaluation.statistics import Interval
 
 MEASURE_NAMES: Mapping[str, str] = {
@@ -22,6 +27,10 @@ MEASURE_NAMES: Mapping[str, str] = {
 _BRACKETS = "In brackets: 95% intervals, bootstrapped over prompts."
 CAPTION = f"{_BRACKETS}\nDifference: after - before, in percentage points."
 _HEADINGS = ("before", "after", "difference")
+_WIDTH = 100
+"""Columns of the terminal that a result table of two runs fits into."""
+_CELL = 18
+"""Width of "56.3% [54.0, 58.5]": a column that is narrower wraps the interval under the number."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,37 @@ def summary_table(sources: Mapping[str, Mapping[str, Interval]]) -> Table:
         cells = (_share(_find(measured, key, f"source {source!r}")) for source, measured in sources.items())
         table.add_row(Text(name), *(Text(cell) for cell in cells))
     return table
+
+
+def result_table(table: ResultTable) -> Table:
+    """A table of results for the terminal, at most 100 columns wide with two runs.
+
+    Args:
+        table: The results; a number that is not there is a dash with the number of a footnote that tells why.
+
+    Returns:
+        A rich table with its title, the paper's number, footnotes and notes. Nothing in it is told by colour alone.
+    """
+    reasons = footnotes([cell for line in table.lines for cell in line.cells])
+    title = f"{table.title} ({table.paper})" if table.paper else table.title
+    shown = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        title=Text(title, style="bold"),
+        title_justify="left",
+        caption=Text("\n" + "\n".join(_captions(table, reasons))),
+        caption_justify="left",
+    )
+    names = max((len(line.name) for line in table.lines), default=0)
+    # Long names give way, numbers do not: what the columns leave of the width, though no less than a third.
+    room = max(_WIDTH // 3, _WIDTH - len(table.columns) * (_CELL + 6))
+    shown.add_column("", overflow="fold", width=min(names, room))
+    for column in table.columns:
+        shown.add_column(Text(column), justify="right", overflow="fold")
+    for line in table.lines:
+        shown.add_row(Text(line.name), *(Text(_told(cell, reasons)) for cell in line.cells))
+    return shown
 
 
 def before_after_table(rows: Mapping[str, BeforeAfter]) -> Table:
@@ -104,6 +144,19 @@ def before_after_markdown(rows: Mapping[str, BeforeAfter]) -> str:
         texts = (text.replace("|", "\\|") for text in (line.split, line.measure, *line.cells))
         lines.append(f"| {' | '.join(texts)} |")
     return "\n".join([*lines, "", CAPTION, ""])
+
+
+def _captions(table: ResultTable, reasons: Mapping[str, int]) -> Iterator[str]:
+    for reason, number in reasons.items():
+        yield f"({number}) {reason}"
+    if any(bounds_text(cell) for line in table.lines for cell in line.cells):
+        yield _BRACKETS
+    yield from table.notes
+
+
+def _told(cell: Measured, reasons: Mapping[str, int]) -> str:
+    note = f"({reasons[cell.reason]})" if cell.reason else ""
+    return " ".join(part for part in (mean_text(cell), bounds_text(cell), note) if part)
 
 
 def _table(caption: str) -> Table:
