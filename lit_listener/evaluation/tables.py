@@ -29,8 +29,12 @@ CAPTION = f"{_BRACKETS}\nDifference: after - before, in percentage points."
 _HEADINGS = ("before", "after", "difference")
 _WIDTH = 100
 """Columns of the terminal that a result table of two runs fits into."""
-_CELL = 18
-"""Width of "56.3% [54.0, 58.5]": a column that is narrower wraps the interval under the number."""
+_NAMES = 24
+"""Columns of it that names of measures are left at least."""
+_NOTES = 72
+"""Columns that notes are given at least."""
+_GAP = 3
+"""Columns between two columns of a table."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,16 @@ def result_table(table: ResultTable) -> Table:
         caption=Text("\n" + "\n".join(_captions(table, reasons))),
         caption_justify="left",
     )
+    cells = [[_told(cell, reasons) for cell in line.cells] for line in table.lines]
+    widths = [max(map(len, (name, *texts))) for name, *texts in zip(table.columns, *cells, strict=True)]
     names = max((len(line.name) for line in table.lines), default=0)
-    # Long names give way, numbers do not: what the columns leave of the width, though no less than a third.
-    room = max(_WIDTH // 3, _WIDTH - len(table.columns) * (_CELL + 6))
-    shown.add_column("", overflow="fold", width=min(names, room))
+    # Long names give way, numbers do not; and notes are only as wide as the table, which must not be too narrow.
+    others = sum(width + _GAP for width in widths)
+    shown.add_column("", overflow="fold", width=max(_NAMES, min(_WIDTH - others, max(names, _NOTES - others))))
     for column in table.columns:
         shown.add_column(Text(column), justify="right", overflow="fold")
-    for line in table.lines:
-        shown.add_row(Text(line.name), *(Text(_told(cell, reasons)) for cell in line.cells))
+    for line, texts in zip(table.lines, cells, strict=True):
+        shown.add_row(Text(line.name), *map(Text, texts))
     return shown
 
 

@@ -5,12 +5,14 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from lit_listener.evaluation.results import Line, Measured, ResultTable, undefined
 from lit_listener.evaluation.statistics import Interval
 from lit_listener.evaluation.tables import (
     CAPTION,
     BeforeAfter,
     before_after_markdown,
     before_after_table,
+    result_table,
     summary_table,
 )
 
@@ -120,3 +122,47 @@ def test_a_test_runs_measures_stand_in_a_column_a_source(rows):
 def test_a_test_run_without_a_measure_is_refused(rows):
     with pytest.raises(ValueError, match=r"source 'held-in': the table needs 'accuracy'"):
         summary_table({"held-in": {"p_correct": rows["held-in"].before["p_correct"]}})
+
+
+def result(*cells, columns=("base_model_before_training", "listener_grpo"), name="accuracy"):
+    line = Line("accuracy/micro", name, cells)
+    return ResultTable("table_2", "Accuracy", columns, (line,), "Listener paper, Table 2", ("Ties count as wrong.",))
+
+
+def printed(table, width=100):
+    console = Console(file=StringIO(), width=width)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_result_table():
+    known = Measured(Interval(0.5634, 0.5401, 0.5849), 240, 120)
+    text = printed(result_table(result(known, undefined("each pair was shown in one order"))))
+    lines = text.splitlines()
+    assert lines[0].strip() == "Accuracy (Listener paper, Table 2)"
+    assert re.search(r"base_model_before_training +listener_grpo", text)
+    assert re.search(r"accuracy +56\.3% \[54\.0, 58\.5\] +– \(1\)", text)
+    assert "(1) each pair was shown in one order" in [line.strip() for line in lines]
+    assert "In brackets: 95% intervals" in text
+    assert "Ties count as wrong." in text
+
+
+def test_result_table_of_two_runs_fits_100_columns():
+    cell = Measured(Interval(-1.0, -1.0, 1.0), 1, 1, "points", "a reason")  # -100.0 [-100.0, +100.0] (1)
+    long = "a measure whose name is so long that no line of a terminal could ever hold it together with two numbers"
+    text = printed(result_table(result(cell, cell, name=long)))
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.count("-100.0 [-100.0, +100.0] (1)") == 2  # the name gives way, not the numbers
+
+
+def test_result_table_takes_brackets_for_text():
+    text = printed(result_table(result(undefined("see [bold]"), columns=("[red]run",), name="[blink]share")))
+    assert "[red]run" in text
+    assert "[blink]share" in text
+    assert "(1) see [bold]" in text
+
+
+def test_result_table_without_lines_or_intervals():
+    text = printed(result_table(ResultTable("t", "Empty", (), ())))
+    assert "Empty" in text
+    assert "In brackets" not in text

@@ -80,13 +80,13 @@ def plot_figure(plot: ResultPlot) -> Figure:
     figure = Figure(figsize=(_WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08), facecolor="white")
     axis = figure.subplots()
     handles = _draw_bars(axis, plot, unit) if plot.kind == "bars" else _draw_lines(axis, plot, unit)
-    _finish(axis, plot, unit)
     if plot.kind == "reliability":
         handles.append(_diagonal(axis, unit))
         names.append("perfectly calibrated")
     elif plot.kind == "line" and unit == "share" and "accuracy" in plot.y_name.lower() and _defined(plot):
         handles.append(axis.axhline(50, color=_FAINT_INK, linewidth=1.0, linestyle=(0, (1, 2)), zorder=1))
         names.append("chance")
+    _finish(axis, plot, unit)  # the last, for it fixes how far the axes reach
     missing = _missing(plot)
     if missing:
         handles.append(Line2D([], [], linestyle="none"))
@@ -173,6 +173,7 @@ def _finish(axis: Axes, plot: ResultPlot, unit: Unit) -> None:
         low, high = axis.get_ylim()
         axis.set_ylim(max(low, -2.0), min(high, 102.0))
     elif unit == "points":
+        axis.axhline(0, color=_FAINT_INK, linewidth=0.8, zorder=1)
         axis.yaxis.set_major_formatter(FuncFormatter(lambda points, _: f"{points:+g}"))
     _label_places(axis, plot)
 

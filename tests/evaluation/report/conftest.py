@@ -1,5 +1,6 @@
 """A made-up evaluation with all that a report has to cope with."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ HOSTILE = "<script>alert('x')</script> </script><!-- & \"quoted\" <img src=x one
 
 
 def cell(mean: float, low: float = NAN, high: float = NAN, **changes: object) -> Measured:
-    reason = "" if low == low else "a single prompt has no interval"
+    reason = "a single prompt has no interval" if math.isnan(low) else ""
     fields = {"interval": Interval(mean, low, high), "rows": 240, "clusters": 120, "reason": reason, **changes}
     return Measured(**fields)
 
