@@ -5,7 +5,7 @@ import pytest
 from lit_listener.evaluation.prediction import Prediction
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def predict() -> Callable[..., Prediction]:
     """Make a prediction that is right, well-formed and consistent, but for what is asked otherwise."""
 

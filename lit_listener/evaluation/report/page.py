@@ -116,10 +116,11 @@ def _samples(sample: Sample | None) -> str:
             f"{len(sample.pairs):,} of {sample.of:,} judged pairs. Odd ones are drawn more often than they occur: "
             "read shares off the tables, not off these counts."
         )
+    # The script puts the pairs in place of the sentence, which thus stays where it does not run.
     return (
         f'<section id="samples"><h2>Judged pairs</h2><p class="drawn">{drawn}</p>'
-        "<noscript><p>Browsing the pairs needs JavaScript; all else on this page does without.</p></noscript>"
-        '<div id="browser"></div></section>'
+        '<div id="browser"><p>Browsing the pairs needs JavaScript; all else on this page does without.</p></div>'
+        "</section>"
     )
 
 

@@ -24,7 +24,7 @@ def cell(mean: float, low: float = NAN, high: float = NAN, **changes: object) ->
     return Measured(**fields)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def table() -> ResultTable:
     return ResultTable(
         "table_2",
@@ -51,7 +51,7 @@ def curve(name: str, start: float, places: tuple[float, ...]) -> Curve:
     return Curve(name, tuple(points))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plot() -> ResultPlot:
     places = (0.5, 0.6, 0.7, 0.8, 0.9)
     base = curve("base_model_before_training", 0.52, places)
@@ -67,7 +67,7 @@ def plot() -> ResultPlot:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sections(table: ResultTable, plot: ResultPlot) -> list[Section]:
     reliability = ResultPlot(
         "reliability",
@@ -96,7 +96,7 @@ def sections(table: ResultTable, plot: ResultPlot) -> list[Section]:
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def about() -> dict[str, object]:
     return {
         "date": "2026-03-01 12:00 UTC",
@@ -106,7 +106,7 @@ def about() -> dict[str, object]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def runs(predict: Callable[..., Prediction]) -> dict[str, list[Prediction]]:
     return made_up_runs(predict, 60)
 
@@ -145,7 +145,7 @@ def made_up_runs(predict: Callable[..., Prediction], pairs: int) -> dict[str, li
     return runs
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def images() -> Images:
     return made_up_images
 

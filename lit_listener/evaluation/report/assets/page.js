@@ -132,7 +132,7 @@
     + "Contradiction: a trace states another verdict than its answer. Flip: the two display orders name different "
     + "images. Unreadable: an answer cannot be read. p(A): the probability that image A is better, by the model "
     + "itself, or by a listener that heard the trace; \"A first\" tells which image the model saw first."));
-  browser.append(toolbar, glossary, count, cards, pager);
+  browser.replaceChildren(toolbar, glossary, count, cards, pager);
 
   function choose(change) {
     Object.assign(chosen, { page: 0 }, change);
