@@ -48,7 +48,12 @@ def figure_2(runs: Runs) -> ResultPlot:
         for row, distance in asked:
             if distance is not None and row.label is not None:
                 binned[distance_bin(distance)].append(row)
-        none = "no completion falls here" if any(binned) else "no completion was both read and heard by a listener"
+        if any(binned):
+            none = "no completion falls here"
+        elif ties[name]:
+            none = "people are tied on every pair that a listener heard of"
+        else:
+            none = "no completion was both read and heard by a listener"
         points = tuple(
             Point(
                 (place + 0.5) * width,

@@ -101,6 +101,13 @@ def test_only_the_most_frequent_are_shown(predict):
     assert many.notes[-1].endswith("c059, and 40 others.")
 
 
+def test_runs_on_the_same_pairs_do_not_add_up(predict):
+    often = [predict(pair_id=f"x{n}", category="x") for n in range(3)]
+    twice = [predict(pair_id=f"y{n}", category="y") for n in range(2)]
+    table = by_category({"one": twice, "two": twice, "three": often})
+    assert [line.name for line in table.lines] == ["x", "y"]
+
+
 def test_outcomes_by_hand(predict):
     mine = [
         predict(prompt_id="x", length=10),

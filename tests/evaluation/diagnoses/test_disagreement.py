@@ -60,7 +60,7 @@ def test_figure_by_hand(predict):
         predict(prompt_id="x", p_second=None, answer=None),
         predict(prompt_id="x", listener_p_second=None),
     ]
-    plot = figure_2({"mine": rows, "empty": []})
+    plot = figure_2({"mine": rows, "empty": [], "tied": rows[5:6]})
     assert heights(plot) == pytest.approx([0.5, 1.0, math.nan, math.nan, 0.0, math.nan, math.nan, 1.0], nan_ok=True)
     assert [point.x for point in plot.curves[0].points] == pytest.approx(
         [(k + 0.5) * math.sqrt(2) / 8 for k in range(8)]
@@ -69,6 +69,9 @@ def test_figure_by_hand(predict):
     assert plot.curves[0].points[0].label == "0.00-0.18"
     assert plot.curves[0].points[2].y.reason == "no completion falls here"
     assert plot.curves[1].points[0].y.reason == "no completion was both read and heard by a listener"
+    assert {point.y.reason for point in plot.curves[2].points} == {
+        "people are tied on every pair that a listener heard of"
+    }
     assert any("no listener heard, are left out: 2 (mine)." in note for note in plot.notes)
-    assert any("tied are left out: 1 (mine)." in note for note in plot.notes)
+    assert any("tied are left out: 1 (mine), 1 (tied)." in note for note in plot.notes)
     assert (plot.key, plot.paper) == ("figure_2", "Listener paper, Figure 2")
