@@ -1,13 +1,16 @@
 """``python -m lit_listener``: dispatch to the commands; an error of use is one message and a non-zero exit."""
 
 import inspect
+import itertools
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 _TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
-_OWN_COMMANDS = ("progress", "data", "export")
+_OWN_COMMANDS = ("report", "progress", "data", "export")
 _HELP = """usage: python -m lit_listener COMMAND [options]
 
 Train a vision-language reasoner with GRPO and a listener to judge which of two images people prefer.
@@ -17,8 +20,10 @@ commands:
              go on with a run that stopped: python -m lit_listener fit --resume RUN_DIR
              what a step will hold in memory: python -m lit_listener fit --config FILE --print_plan [--plan_for_gib N]
   validate   judge the config's validation pairs
-  test       judge the config's test pairs; writes predictions.parquet
+  test       judge the config's test pairs; writes predictions.parquet and results.json
+             go on with one that was broken off: python -m lit_listener test --resume RUN_DIR
   predict    judge the config's test pairs, with no summary; writes predictions.parquet
+  report     every table and figure of one test run or several: python -m lit_listener report RUN_DIR [RUN_DIR …]
   progress   what a training run changed: before against after on its test pairs, and its learning curves
   data       look at a data set before training: counts, agreement, and a sheet of sample pairs; data overlap A B: what
              two share; data manifest SOURCE: which pairs a figure is made from
@@ -70,12 +75,19 @@ def _run(command: str, options: list[str]) -> int:
 
 
 def _call(command: Callable[..., None], options: list[str], prog: str) -> None:
-    """Call a function with its options; a keyword-only one is given all by name, and a bare switch is true."""
+    """Call a function with its options.
+
+    A keyword-only one is given all by name, a bare switch is true, and a list of paths stands before all options.
+    """
     import jsonargparse
 
     parameters = inspect.signature(command).parameters
     switches = {f"--{name}" for name, parameter in parameters.items() if parameter.annotation is bool}
     spelt_out: list[str] = []
+    if any(parameter.annotation == list[Path] for parameter in parameters.values()):  # the first one, as it is typed
+        paths = list(itertools.takewhile(lambda option: not option.startswith("-"), options))
+        options = options[len(paths) :]
+        spelt_out = [json.dumps(paths)] if paths else []
     for place, option in enumerate(options):
         spelt_out.append(option)
         if option in switches and options[place + 1 : place + 2] not in (["true"], ["false"]):

@@ -6,9 +6,12 @@ from typing import Any
 import yaml
 
 from lit_listener.cli import build_cli
+from lit_listener.evaluation.contents import sections
+from lit_listener.evaluation.judged_pairs import TieRule
 from lit_listener.evaluation.tables import before_after_table
 from lit_listener.training.exporting.export import check_push, push
 from lit_listener.training.exporting.export import export as write_export
+from lit_listener.training.reporting import about_runs, pictures_of, read_runs
 from lit_listener.training.terminal import wide_terminal
 from lit_listener.vlm.specs import DTypeName
 
@@ -33,6 +36,34 @@ def progress(run_dir: Path, checkpoint: Path | None = None) -> None:
     console = wide_terminal()
     console.print(before_after_table(rows))
     console.print(f"Learning curves: {curves}")
+
+
+def report(
+    run_dirs: list[Path],
+    output: Path | None = None,
+    sampled: int = 200,
+    ties: TieRule = "wrong",
+    seed: int = 0,
+) -> None:
+    """Draw every table and figure of a test run, or of several side by side, on one page that needs no network.
+
+    Args:
+        run_dirs: folders of finished test runs; two are also compared pair by pair.
+        output: folder to write; by default ``report`` in the first run's folder.
+        sampled: pairs with pictures and traces that the page lets one browse; 0 for none.
+        ties: what a judgement counts for that puts both images exactly level: wrong, half or right.
+        seed: seed of the draw of these pairs.
+    """
+    # its figures need an extra that no other command needs
+    from lit_listener.evaluation.report.compose import write_report  # noqa: PLC0415
+    from lit_listener.evaluation.report.sample import sample  # noqa: PLC0415
+
+    runs = read_runs(run_dirs)
+    found = sections(runs, ties)
+    browsed = sample(runs, pictures_of(run_dirs), sampled, seed) if sampled else None
+    folder = output or run_dirs[0] / "report"
+    page = write_report(list(runs), found, browsed, folder, about_runs(runs, run_dirs))
+    wide_terminal().print(f"Report: {page}", soft_wrap=True, highlight=False, markup=False)
 
 
 def export(

@@ -11,12 +11,14 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_listener.evaluation.metrics import summary
+from lit_listener.evaluation.contents import headlines, sections
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.prediction_parts import PredictionParts
 from lit_listener.evaluation.predictions_file import write_predictions
-from lit_listener.evaluation.tables import summary_table
+from lit_listener.evaluation.results_file import write_results
+from lit_listener.evaluation.tables import result_table
 from lit_listener.training.data_module import PreferenceData
+from lit_listener.training.reporting import about_runs
 from lit_listener.training.run.evaluations import PARTS, fingerprint
 from lit_listener.training.terminal import wide_terminal
 from lit_listener.vlm import ranks
@@ -25,7 +27,7 @@ from lit_listener.vlm import ranks
 class PredictionsFile(Callback):
     """Writes what ``test`` and ``predict`` judge, batch by batch, and in the end as ``predictions.parquet``.
 
-    ``test`` ends with a table of each source's measures, with 95% intervals.
+    ``test`` ends with ``results.json`` and a table of each source's most telling measures, with 95% intervals.
     """
 
     def __init__(self) -> None:
@@ -90,8 +92,18 @@ class PredictionsFile(Callback):
         """Write the file, whole, and show what it amounts to."""
         if not self._finished(trainer) or self.only_gather:
             return
-        by_source = {name: [row for row in self.predictions if row.source == name] for name in self._sources()}
-        wide_terminal().print(summary_table({name: summary(rows) for name, rows in by_source.items()}))
+        folder = Path(trainer.default_root_dir)
+        runs = {folder.resolve().name: self.predictions}
+        found = sections(runs)
+        write_results(folder / "results.json", found, about_runs(runs, [folder]))
+        console = wide_terminal()
+        console.print(result_table(headlines(found)))
+        console.print(
+            f"Every table and figure: python -m lit_listener report {shlex.quote(str(folder))}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
 
     on_predict_start = on_test_start
     on_predict_batch_end = on_test_batch_end
@@ -124,9 +136,6 @@ class PredictionsFile(Callback):
             self._parts.remove()
         ranks.barrier()
         return trainer.is_global_zero
-
-    def _sources(self) -> list[str]:
-        return list(dict.fromkeys(prediction.source for prediction in self.predictions))
 
 
 def _data(trainer: lightning.Trainer) -> PreferenceData | None:
