@@ -9,7 +9,7 @@ from lit_listener.evaluation.report.drawing import png
 from lit_listener.evaluation.report.markup import alternative_text, breakable, plot_html, table_html
 from lit_listener.evaluation.report.page import page
 from lit_listener.evaluation.report.sample import Sample, sample
-from lit_listener.evaluation.results import undefined
+from lit_listener.evaluation.results import Curve, Line, Point, ResultPlot, ResultTable, undefined
 from lit_listener.evaluation.section import Section
 from tests.evaluation.report.conftest import HOSTILE, made_up_runs
 
@@ -67,6 +67,20 @@ def test_hostile_texts_stay_texts(whole):
     assert first["judged"]["listener_grpo"]["rows"][0]["trace"] == HOSTILE
     assert "<" not in read.scripts[0]
     assert "innerHTML" not in read.scripts[1]
+
+
+def test_every_text_of_a_result_is_escaped():
+    point = Point(0.5, undefined(HOSTILE), HOSTILE)
+    table = ResultTable(
+        HOSTILE, HOSTILE, (HOSTILE,), (Line(HOSTILE, HOSTILE, (undefined(HOSTILE),)),), HOSTILE, (HOSTILE,)
+    )
+    plot = ResultPlot("plot", HOSTILE, HOSTILE, HOSTILE, (Curve(HOSTILE, (point,)),), paper=HOSTILE, notes=(HOSTILE,))
+    text = page(HOSTILE, [Section(HOSTILE, [table], [plot])], None, {HOSTILE: HOSTILE, "m": {HOSTILE: [HOSTILE]}})
+    read = Read(text)
+    assert len(read.scripts) == 2
+    assert not [attributes for _, attributes in read.elements if any(name.startswith("on") for name in attributes)]
+    assert not read.all("img")
+    assert read.text.count(HOSTILE) > 20
 
 
 def test_nothing_comes_from_a_network(whole):

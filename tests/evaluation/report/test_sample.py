@@ -29,6 +29,7 @@ def test_flags_by_hand(predict):
     # Level scores name neither image: that is an error, but no flip.
     assert flags(good, predict(first="b", label=0, answer=0, p_second=0.5)) == ()
     assert flags(predict(p_second=0.5)) == ("error",)
+    assert flags(predict(first="a", p_second=0.1), predict(first="b", label=0, answer=0, p_second=0.5)) == ("error",)
     # Where people are tied, nothing is right or wrong.
     assert flags(predict(share_a=0.5, label=None, p_second=0.9)) == ()
 

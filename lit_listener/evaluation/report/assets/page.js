@@ -39,7 +39,7 @@
   function picture(image, letter, preferred) {
     const figure = make("figure", { className: preferred ? "preferred" : "" });
     if (image.picture) {
-      const shown = make("img", { src: data.pictures[image.picture], alt: `Image ${letter}`, loading: "lazy" });
+      const shown = make("img", { src: data.pictures[image.picture], alt: `Image ${letter}` });
       shown.addEventListener("load", () => shown.classList.toggle("small", shown.naturalWidth <= 128));
       figure.append(shown);
     } else {
