@@ -78,7 +78,8 @@ def sample(runs: Mapping[str, Sequence[Prediction]], images: Images, limit: int 
         The pairs with their images, each at most 256 pixels wide and high.
 
     Raises:
-        ValueError: ``limit`` is below 1, or a run judged a pair twice in one order and rollout.
+        ValueError: ``limit`` is below 1, a run judged a pair twice in one order and rollout, or runs know one pair with
+            different prompts or votes.
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
@@ -89,13 +90,15 @@ def sample(runs: Mapping[str, Sequence[Prediction]], images: Images, limit: int 
             by_source.setdefault(row.source, []).append(row)
         for source, rows in by_source.items():
             for pair in judged_pairs(rows):
-                judged.setdefault((source, pair.any_row.pair_id), {})[run] = pair
+                by_run = judged.setdefault((source, pair.any_row.pair_id), {})
+                by_run[run] = pair
+                _check_same(by_run, run)
     pictures: dict[str, str] = {}
     pairs = []
     for source, pair_id in _drawn(judged, limit, seed):
-        by_run = judged[source, pair_id]
-        any_row = next(iter(by_run.values())).any_row
-        pairs.append(SampledPair(source, any_row, _shown_images(any_row, images, pictures), by_run))
+        said = judged[source, pair_id]
+        any_row = next(iter(said.values())).any_row
+        pairs.append(SampledPair(source, any_row, _shown_images(any_row, images, pictures), said))
     return Sample(tuple(runs), tuple(pairs), pictures, len(judged))
 
 
@@ -117,6 +120,18 @@ def flags_of(pair: JudgedPair) -> tuple[Flag, ...]:
 
 
 _Key = tuple[str, str]
+
+
+def _check_same(by_run: Mapping[str, JudgedPair], run: str) -> None:
+    """Refuse a pair that is another one in another run: beside each other they would tell untruths."""
+    other, pair = next(iter(by_run.items()))
+    known, row = pair.any_row, by_run[run].any_row
+    if (known.prompt, known.share_a) != (row.prompt, row.share_a):
+        raise ValueError(
+            f"pair {row.pair_id!r} of source {row.source!r} is not the same in {other!r} (prompt {known.prompt!r}, "
+            f"share_a {known.share_a}) and {run!r} (prompt {row.prompt!r}, share_a {row.share_a}); judge the same data "
+            "with both"
+        )
 
 
 def _drawn(judged: Mapping[_Key, Mapping[str, JudgedPair]], limit: int, seed: int) -> list[_Key]:

@@ -114,11 +114,12 @@ def runs(predict: Callable[..., Prediction]) -> dict[str, list[Prediction]]:
 def made_up_runs(predict: Callable[..., Prediction], pairs: int) -> dict[str, list[Prediction]]:
     """Two runs over pairs of two sources: every 5th contradicts itself, every 7th is unreadable in one order."""
     rng = np.random.default_rng(0)
+    shares = rng.choice([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], size=pairs).tolist()
     runs: dict[str, list[Prediction]] = {}
     for run, skill in (("base_model_before_training", 0.52), ("listener_grpo", 0.7)):
         rows = []
         for index in range(pairs):
-            share_a = float(rng.choice([0.0, 0.2, 0.4, 0.6, 0.8, 1.0]))
+            share_a = shares[index]
             right = rng.random() < skill
             for first in "ab":
                 label = int((share_a > 0.5) != (first == "a"))

@@ -121,3 +121,5 @@ def test_wrong_arguments(predict):
         sample({}, lambda row: None, limit=0)
     with pytest.raises(ValueError, match="has rollout 0 with image a first twice"):
         sample({"run": [predict(), predict()]}, lambda row: None)
+    with pytest.raises(ValueError, match=r"'pair-0' of source '' is not the same in 'one' .*0\.25.* and 'two' .*0\.75"):
+        sample({"one": [predict()], "two": [predict(share_a=0.75, label=0)]}, lambda row: None)
