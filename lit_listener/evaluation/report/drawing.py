@@ -6,9 +6,11 @@ in points.
 """
 
 import math
+import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +41,8 @@ _INK, _FAINT_INK = "#222222", "#666666"
 _WIDTH, _HEIGHT, _LEGEND_LINE = 4.7, 3.2, 0.24  # inches
 _SIDE = 3.6  # inches of a reliability diagram, which is square
 _TICK, _TEXT = 10.5, 11.0  # points: three quarters of that is left on a phone
-_LONGEST_NAME = 40
+_ROOM = 42  # letters that fit under the axis, beside each other
+_LONGEST_NAME, _LONGEST_LABEL, _LONGEST_WORD = 40, 22, 8
 _HUNDREDFOLD: tuple[Unit, ...] = ("share", "points")
 
 
@@ -77,6 +80,8 @@ def plot_figure(plot: ResultPlot) -> Figure:
     columns = 1 if max(map(len, names), default=0) > 20 else 2
     below = _LEGEND_LINE * math.ceil((len(names) + 1) / columns)
     height = (_SIDE if plot.kind == "reliability" else _HEIGHT) + below
+    if _slanted(_labels(plot)):
+        below += 0.7  # what slanted labels take would be the curves'
     figure = Figure(figsize=(_WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08), facecolor="white")
     axis = figure.subplots()
     handles = _draw_bars(axis, plot, unit) if plot.kind == "bars" else _draw_lines(axis, plot, unit)
@@ -157,8 +162,8 @@ def _finish(axis: Axes, plot: ResultPlot, unit: Unit) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color(_FAINT_INK)
     axis.tick_params(colors=_INK, labelsize=_TICK)
-    axis.set_xlabel(_plain(plot.x_name), fontsize=_TEXT, color=_INK)
-    axis.set_ylabel(_plain(plot.y_name), fontsize=_TEXT, color=_INK)
+    axis.set_xlabel(_plain(_lines(plot.x_name, _ROOM)), fontsize=_TEXT, color=_INK)
+    axis.set_ylabel(_plain(_lines(plot.y_name, _ROOM // 2)), fontsize=_TEXT, color=_INK)
     axis.set_axisbelow(True)
     if plot.kind == "line":
         axis.margins(x=0.07)
@@ -179,23 +184,38 @@ def _finish(axis: Axes, plot: ResultPlot, unit: Unit) -> None:
 
 
 def _label_places(axis: Axes, plot: ResultPlot) -> None:
-    """Ticks that say what the points' labels say, where they have any."""
-    labels = {point.x: point.label for curve in plot.curves for point in curve.points if point.label}
-    if plot.kind == "bars":
-        labels = {x: labels.get(x, f"{x:g}") for x in _places(plot)}
+    """Ticks that say what the points' labels say, where they have any and there is room; else numbers."""
+    labels = _labels(plot)
     if not labels:
         if all(float(point.x).is_integer() for curve in plot.curves for point in curve.points):
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
         return
     places = _places(plot) if plot.kind == "bars" else {x: x for x in labels}
-    written = {places[x]: _plain(label) for x, label in labels.items()}
-    crowded = sum(len(text) + 2 for text in written.values()) > 42  # letters that fit under the axis
-    axis.set_xticks(list(written), list(written.values()))
-    if crowded:
-        axis.tick_params(axis="x", labelrotation=40)
-        for tick in axis.get_xticklabels():
-            tick.set_horizontalalignment("right")
-            tick.set_rotation_mode("anchor")
+    span = max(labels) - min(labels)
+    if plot.kind == "line" and span:  # ticks of points left out would otherwise end the axis without a margin
+        axis.set_xlim(min(labels) - 0.07 * span, max(labels) + 0.07 * span)
+    if _slanted(labels):
+        texts = [_plain(_cut(label, _LONGEST_LABEL)) for label in labels.values()]
+        axis.set_xticks([places[x] for x in labels], texts, rotation=40, ha="right", rotation_mode="anchor")
+    else:
+        room = max(_LONGEST_WORD, _ROOM // len(labels))
+        axis.set_xticks([places[x] for x in labels], [_plain(_lines(label, room)) for label in labels.values()])
+
+
+def _labels(plot: ResultPlot) -> dict[float, str]:
+    """What is written at which x; nothing where a scale of numbers is easier to read."""
+    labels = {point.x: point.label for curve in plot.curves for point in curve.points if point.label}
+    if plot.kind == "bars":
+        return {x: labels.get(x, f"{x:g}") for x in _places(plot)}
+    places = sorted(labels)
+    gaps = [after - before for before, after in pairwise(places)]
+    # Bins that each run puts elsewhere, or many of them, would be written over one another.
+    crowded = len(labels) > 8 or (len(gaps) > 0 and min(gaps) < 0.08 * (places[-1] - places[0]))
+    return {} if crowded or plot.kind == "reliability" else {x: labels[x] for x in places}
+
+
+def _slanted(labels: Mapping[float, str]) -> bool:
+    return len(labels) > 4 and sum(len(label) + 2 for label in labels.values()) > _ROOM
 
 
 def _places(plot: ResultPlot) -> dict[float, float]:
@@ -226,11 +246,24 @@ def _missing(plot: ResultPlot) -> str:
 
 def _name(name: str) -> str:
     """A curve's name for the legend, its middle cut out where it is too long for a line."""
-    if len(name) > _LONGEST_NAME:
-        half = _LONGEST_NAME // 2
-        name = f"{name[:half]}…{name[-half + 1 :]}"
+    name = _cut(name, _LONGEST_NAME)
     # Matplotlib leaves names that begin with "_" out of a legend; a space of no width keeps them.
     return _plain(f"\u200b{name}" if name.startswith("_") else name)
+
+
+def _cut(text: str, length: int) -> str:
+    half = length // 2
+    return text if len(text) <= length else f"{text[:half]}…{text[len(text) - half + 1 :]}"
+
+
+def _lines(text: str, width: int) -> str:
+    """The text in lines of at most so many letters, broken where words join ("a_long/name") if it can be."""
+    lines = [""]
+    for piece in re.findall(rf"[^\s_/.-]{{1,{width - 1}}}[\s_/.-]?|[\s_/.-]", text):
+        if len(lines[-1]) + len(piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.strip() for line in lines)
 
 
 def _plain(text: str) -> str:

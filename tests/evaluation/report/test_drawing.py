@@ -5,10 +5,12 @@ import sys
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.container import ErrorbarContainer
 from PIL import Image
 
-from lit_listener.evaluation.report.drawing import draw, plot_figure, png
+from lit_listener.evaluation.report.drawing import _lines, draw, plot_figure, png
 from lit_listener.evaluation.results import Curve, Point, ResultPlot, undefined
 from tests.evaluation.report.conftest import cell
 
@@ -109,6 +111,49 @@ def test_names_are_no_formulas_and_none_is_lost(plot):
     assert shown[0].endswith("_hidden")
     assert shown[1] == r"costs \$5 or \$6"
     assert len(shown[2]) <= 40
+
+
+def ticks(plot):
+    return [tick.get_text() for tick in axis_of(plot).get_xticklabels()]
+
+
+def labelled(kind, *labels, step=1.0):
+    points = tuple(Point(step * x, cell(0.5, 0.4, 0.6), label) for x, label in enumerate(labels))
+    return ResultPlot("p", "p", "x", "share", (Curve("run", points),), kind)
+
+
+def test_labels_have_room():
+    assert ticks(labelled("line", "few", "and short")) == ["few", "and short"]
+    # Two places have 21 letters a line each: the long name is broken where its words join.
+    assert ticks(labelled("bars", "base_model_before_training", "b")) == ["base_model_before_\ntraining", "b"]
+    slanted = axis_of(labelled("bars", *(f"a quite long label, number {n}" for n in range(6))))
+    assert {tick.get_rotation() for tick in slanted.get_xticklabels()} == {40.0}
+    assert max(len(tick.get_text()) for tick in slanted.get_xticklabels()) <= 22
+    # Labels of many points, or of points close to each other, would lie over one another.
+    assert "bin 0" not in ticks(labelled("line", *(f"bin {n}" for n in range(9))))
+    close = labelled("line", "bin 0", "bin 1")
+    far = Curve("other", (Point(99.0, cell(0.5), "bin 2"),))
+    assert "bin 0" not in ticks(replace(close, curves=(*close.curves, far)))
+    assert "bin 0" not in ticks(labelled("reliability", "bin 0", "bin 1"))
+
+
+def test_places_of_missing_points_stay_on_the_axis(plot):
+    gap = replace(plot, curves=plot.curves[:1])  # its first point, at 0.5 of 0.5 to 0.9, is not defined
+    assert axis_of(gap).get_xlim() == pytest.approx((0.5 - 0.07 * 0.4, 0.9 + 0.07 * 0.4))
+
+
+def test_long_names_of_axes_are_broken(plot):
+    axis = axis_of(replace(plot, x_name="an x axis " * 10, y_name="accuracy of this " * 3))
+    assert max(map(len, axis.get_xlabel().split("\n"))) <= 42
+    assert max(map(len, axis.get_ylabel().split("\n"))) <= 21
+    assert axis.get_ylabel().replace("\n", " ") == ("accuracy of this " * 3).strip()
+
+
+@given(st.text(), st.integers(8, 42))
+def test_lines_lose_nothing(text, width):
+    lines = _lines(text, width).split("\n")
+    assert max(map(len, lines)) <= width
+    assert "".join("".join(lines).split()) == "".join(text.split())
 
 
 @pytest.mark.parametrize("kind", ["line", "bars", "reliability"])
