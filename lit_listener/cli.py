@@ -258,7 +258,7 @@ class ReasonerCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Judge the test pairs; the rows are in a file, and not returned."""
         with _ctrl_c_as_shells_expect():
-            self.trainer.predict(**kwargs, return_predictions=False)
+            self.trainer.predict(**{**kwargs, "return_predictions": False})  # which is an option of the subcommand
 
 
 def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> ReasonerCLI:
