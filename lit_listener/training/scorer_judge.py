@@ -12,14 +12,15 @@ import torch
 from PIL.Image import Image
 
 from lit_listener.data.records import PreferencePair, ShownPair, Side
+from lit_listener.evaluation.judged_pairs import LEVEL
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.training.judged import shown_facts
 from lit_listener.training.judging_module import JudgingModule
 
 Scorer = Callable[[str, Sequence[Image]], Sequence[float]]
 """Scores of images for a prompt, one an image; higher is better."""
-_LEAST = 2.0**-53
-"""A probability differs from 0.5 by so much at least where scores differ at all: p and 1 - p are both exact."""
+_LEAST = 2 * LEVEL
+"""A probability differs from 0.5 by so much at least where scores differ at all: by more than what counts as level."""
 
 
 @dataclass

@@ -68,7 +68,7 @@ def test_the_probability_is_on_the_side_of_the_higher_score(first, second):
     assert ((1 - p) > 0.5, (1 - p) < 0.5) == (second < first, second > first)  # read as that of the first image
     assert p + preference(second, first) == pytest.approx(1.0, abs=1e-15)
     with np.errstate(over="ignore"):
-        assert p == pytest.approx(float(expit(np.float64(second) - np.float64(first))), abs=1e-15)
+        assert p == pytest.approx(float(expit(np.float64(second) - np.float64(first))), abs=2.1e-12)
 
 
 def test_differences_that_saturate():
@@ -134,7 +134,7 @@ def test_both_orders_of_scores_that_are_nearly_equal_agree():
     rows = ScorerJudge().judge([ShownPair(pair, "a", 0), ShownPair(pair, "b", 0)])
     assert [row.answer for row in rows] == [1, 0]
     (judged,) = judged_pairs(rows)
-    assert judged.p_a() == 0.5 - 2**-53
+    assert judged.p_a() == pytest.approx(0.5 - 2e-12, abs=1e-15)  # less than one half by more than rounding
     assert judged.correct(ties="right") == 0.0
 
 
@@ -297,7 +297,9 @@ def test_a_scorer_is_validated(my_scorer, tmp_path):
     assert call("validate", *QUIET, *JUDGE, *options, *shapes("validation")) == 0
 
 
-def test_scores_in_a_column_of_ranked_lists(tmp_path):
+@pytest.fixture
+def scored_lists(tmp_path: Path) -> str:
+    """The authors' layout of ImageReward, with planted scores in a column, as a test source."""
     planted = [[3.0, 1.0, 2.0], [0.5, 0.5]]
     ranking = [[1, 2, 3], [2, 1]]
     cells = [
@@ -318,10 +320,16 @@ def test_scores_in_a_column_of_ranked_lists(tmp_path):
         "class_path": "lit_listener.data.sources.ImageRewardDB",
         "init_args": {"path": str(tmp_path / "test.json"), "split": "test", "scores": "hps"},
     }
-    run = tmp_path / "run"
-    orders = ("--data.eval_orders", "both", "--run_dir", run)
-    assert call("test", *QUIET, *JUDGE, "--data.test", json.dumps({"ir": source}), *orders) == 0
-    judged = judged_pairs(read_predictions(run / "predictions.parquet"))
+    return json.dumps({"ir": source})
+
+
+def judged_lists(source: str, run: Path, *options: object) -> list:
+    assert call("test", *QUIET, *JUDGE, "--data.test", source, "--run_dir", run, *options) == 0
+    return judged_pairs(read_predictions(run / "predictions.parquet"))
+
+
+def test_scores_in_a_column_of_ranked_lists(scored_lists, tmp_path):
+    judged = judged_lists(scored_lists, tmp_path / "run", "--data.eval_orders", "both")
     # list 0: 3 > 1, 3 > 2, 1 < 2 where people have 1 > 2 > 3: right, right, wrong; list 1: a tie in the scores
     assert [(pair.any_row.pair_id, pair.correct(ties="half")) for pair in judged] == [
         ("0-0-1", 1.0),
@@ -331,6 +339,16 @@ def test_scores_in_a_column_of_ranked_lists(tmp_path):
     ]
     assert judged[0].p_a() == pytest.approx(1 / (1 + math.exp(-2.0)))
     assert [pair.any_row.list_id for pair in judged] == ["0", "0", "0", "1"]
+
+
+def test_scored_lists_against_an_anchor(scored_lists, tmp_path):
+    judged = judged_lists(scored_lists, tmp_path / "run", "--data.eval_lists", "anchor", "--data.anchor", 1)
+    # the second image of each list against the others: of 3, 1, 2 and of 0.5, 0.5
+    assert [(pair.any_row.pair_id, pair.p_a()) for pair in judged] == [
+        ("0-0-1", pytest.approx(1 / (1 + math.exp(-2)))),
+        ("0-1-2", pytest.approx(1 / (1 + math.exp(1)))),
+        ("1-0-1", 0.5),
+    ]
 
 
 def test_scores_that_are_not_there_are_told(tmp_path, capsys):
