@@ -51,6 +51,9 @@ class Reasoner(PolicyModule):
             self.independent_listener = self.evaluation.independent_listener
             self.prepare_listener(self.independent_listener)
             self.shard_part(self.independent_listener, self.mesh)
+        if self._examines and self.evaluation.text_judge is not None:
+            # Lightning moves only modules, and those later
+            self.evaluation.text_judge.prepare(self._trainer.strategy.root_device if self._trainer else self.device)
 
     def judge(self, shown: Sequence[ShownPair], source: str = "") -> list[Prediction]:
         """One thought, answer and pair of soft scores for each pair that counts; the same whatever the batch."""

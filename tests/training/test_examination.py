@@ -15,8 +15,10 @@ from lit_listener.vlm.backbone import Backbone
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import ModelListener, ReferenceListener
 from lit_listener.vlm.packing import pack
+from lit_listener.vlm.text_judge import TextJudge
 from tests.data.test_units import Lists
 from tests.training.tiny_runs import data, grpo, pairs, shown, trainer
+from tests.vlm.test_text_judge import asked_plainly, knowing, write_text_model
 
 
 def examined(examination: Examination, count: int = 4, **options: Any) -> tuple[Any, list[Any]]:
@@ -102,9 +104,14 @@ class Judge:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
+        self.device: torch.device | None = None
+
+    def prepare(self, device: torch.device) -> None:
+        self.device = device
 
     def p_contradiction(self, items: Sequence[tuple[str, str]]) -> list[float]:
         self.asked += items
+        assert self.device is not None
         return [1.0 / (1 + len(trace)) for trace, _ in items]
 
 
@@ -119,6 +126,28 @@ def test_a_text_judge_is_asked_of_what_has_thoughts_and_an_answer():
         assert answer == ("0 (the first image is better)", "1 (the second image is better)")[row.answer]
         assert row.p_contradiction == 1.0 / (1 + len(trace))
     assert all(row.answer is None or not row.trace for row in rows if row.p_contradiction is None)
+
+
+def test_a_text_judge_is_loaded_for_an_evaluation_only(tmp_path):
+    folder = write_text_model(tmp_path / "judge", knowing("YES", "NO"))
+    judge = TextJudge(str(folder))
+    evaluation = Examination(rollouts=2, text_judge=judge)
+    trainer(tmp_path, 1).fit(grpo(evaluation=evaluation), data(4))
+    with pytest.raises(RuntimeError, match="the text judge is not loaded"):
+        judge.p_contradiction([])
+    rows: list[dict[str, Any]] = []
+
+    class Gathering(Callback):
+        def on_test_batch_end(self, trainer: Any, module: Any, outputs: Any, *args: Any) -> None:
+            rows.extend(outputs)
+
+    tester = trainer(tmp_path, -1, Gathering())
+    tester.test(grpo(evaluation=evaluation), data(test={"t": pairs(6)}), verbose=False)
+    asked = [row for row in rows if row["answer"] is not None and row["trace"]]
+    words = ("0 (the first image is better)", "1 (the second image is better)")
+    expected = [asked_plainly(folder, row["trace"], words[row["answer"]]) for row in asked]
+    assert asked
+    assert [row["p_contradiction"] for row in asked] == pytest.approx(expected, abs=1e-5)
 
 
 def test_nothing_is_asked_that_was_not_wished_for():
