@@ -50,15 +50,14 @@ def sections(runs: Mapping[str, Sequence[Prediction]], ties: TieRule = "wrong") 
 
 def headlines(found: Sequence[Section]) -> ResultTable:
     """The most telling measures of a single run, a column a source."""
-    lines = {line.key: [line] for line in _lines(found[0])}
-    for section in found[1:]:
-        for line in _lines(section):
-            lines[line.key].append(line)
+    by_source = [{line.key: line for line in _lines(section)} for section in found]
     return ResultTable(
         "headlines",
         "Test",
         tuple(section.source for section in found),
-        tuple(Line(key, lines[key][0].name, tuple(line.cells[0] for line in lines[key])) for key in HEADLINES),
+        tuple(
+            Line(key, by_source[0][key].name, tuple(lines[key].cells[0] for lines in by_source)) for key in HEADLINES
+        ),
         notes=("In brackets: 95% intervals, bootstrapped over prompts.",),
     )
 

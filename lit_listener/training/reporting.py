@@ -70,7 +70,8 @@ def _predictions(folder: Path) -> list[Prediction]:
     path = folder / "predictions.parquet"
     if not path.is_file() and (folder / PARTS).is_dir():
         raise FileNotFoundError(
-            f"{folder} holds an evaluation that was broken off; finish it: python -m lit_listener test --resume {folder}"
+            f"{folder} holds an evaluation that was broken off; finish it: "
+            f"python -m lit_listener test --resume {folder}"
         )
     rows = read_predictions(path)
     if not rows:
