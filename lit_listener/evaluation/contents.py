@@ -50,7 +50,8 @@ def sections(runs: Mapping[str, Sequence[Prediction]], ties: TieRule = "wrong") 
 
 def headlines(found: Sequence[Section]) -> ResultTable:
     """The most telling measures of a single run, a column a source."""
-    by_source = [{line.key: line for line in _lines(section)} for section in found]
+    # a measure that stands in several tables is named as in the first
+    by_source = [{line.key: line for line in reversed(_lines(section))} for section in found]
     return ResultTable(
         "headlines",
         "Test",
@@ -58,7 +59,6 @@ def headlines(found: Sequence[Section]) -> ResultTable:
         tuple(
             Line(key, by_source[0][key].name, tuple(lines[key].cells[0] for lines in by_source)) for key in HEADLINES
         ),
-        notes=("In brackets: 95% intervals, bootstrapped over prompts.",),
     )
 
 

@@ -24,6 +24,8 @@ Pictures = Mapping[tuple[str, str], bytes]
 """PNGs of plots, by source and the plot's key."""
 
 _NAMELESS = "unnamed source"
+_NARROW = 1
+"""Tables of so many columns stand two abreast on a wide screen."""
 
 
 def page(
@@ -82,7 +84,8 @@ def _contents(sections: Sequence[Section], sample: Sample | None) -> str:
     parts = []
     for section in sections:
         links = "".join(
-            f'<li><a href="#{file_stem(section.source, result.key)}">{escape(result.title)}</a></li>'
+            f'<li><a href="#{file_stem(section.source, result.key)}">{escape(result.title)}</a>'
+            f"{_paper(result.paper)}</li>"
             for result in section.results
         )
         name = escape(section.source or _NAMELESS)
@@ -92,6 +95,10 @@ def _contents(sections: Sequence[Section], sample: Sample | None) -> str:
     return f"<ul>{''.join(parts)}</ul>"
 
 
+def _paper(paper: str) -> str:
+    return f" <small>{escape(paper)}</small>" if paper else ""
+
+
 def _section_id(section: Section) -> str:
     return f"source-{slug(section.source)}"
 
@@ -99,9 +106,10 @@ def _section_id(section: Section) -> str:
 def _section(section: Section, pictures: Pictures) -> str:
     tables = "".join(table_html(table, section.source) for table in section.tables)
     plots = "".join(plot_html(plot, section.source, pictures.get((section.source, plot.key))) for plot in section.plots)
+    narrow = all(len(table.columns) <= _NARROW for table in section.tables)
     return (
         f'<section id="{_section_id(section)}"><h2>{escape(section.source or _NAMELESS)}</h2>'
-        f'{tables}<div class="plots">{plots}</div></section>'
+        f'<div class="{"plots" if narrow else "tables"}">{tables}</div><div class="plots">{plots}</div></section>'
     )
 
 
