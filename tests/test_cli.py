@@ -25,7 +25,7 @@ from lit_listener.vlm.specs import PolicySpec
 from tests.vlm.tiny import letters_tokenizer, write_tiny
 
 TEMPLATE = "{prompt}. first {image_0} second {image_1} Which is better, 0 or 1?"
-COMMANDS = ("fit", "validate", "test", "predict", "progress", "data", "export")
+COMMANDS = ("fit", "validate", "test", "predict", "report", "progress", "data", "export")
 
 
 def shapes(size: int, split: str) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def test_every_option_of_the_run_is_explained(capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("command", "least"), [("progress", 4), ("data", 3), ("export", 7)])
+@pytest.mark.parametrize(("command", "least"), [("report", 5), ("progress", 4), ("data", 3), ("export", 7)])
 def test_every_option_of_our_commands_is_explained(capsys, command, least):
     assert call(command, "--help") == 0
     said = capsys.readouterr().out
@@ -426,7 +426,7 @@ def test_a_run_from_its_start_to_its_progress(path, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "held_out" in shown
     assert "unparsable share" in shown
-    written |= {"predictions.parquet", "test_config.yaml", "predict_config.yaml"}
+    written |= {"predictions.parquet", "results.json", "test_config.yaml", "predict_config.yaml"}
     written |= {"predictions_before.parquet", "predictions_after.parquet"}
     written |= {"progress.json", "progress.md", "learning_curves.png"}
     assert {entry.name for entry in run.iterdir()} == written

@@ -425,3 +425,45 @@ def test_a_data_overlay_says_how_it_is_used_and_parses_over_the_papers_config(pa
         assert set(source["init_args"]) == parameters - {"options", "index", "columns", "opening"}
     assert (parsed["train"] is None) == (path.stem in EVALUATED)
     assert (parsed["validation"] is None) == (overlay["validation"] is None)
+
+
+# ---- the evaluation's overlays -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", EVALUATION, ids=lambda path: path.stem)
+def test_an_evaluation_opens_with_the_command_that_runs_it(path):
+    opening = list(itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines()))
+    command = " ".join(line[1:].strip().removesuffix("\\") for line in opening if "--" in line)
+    assert "python -m lit_listener test --config" in command
+    named = re.findall(r"configs/\w+/\w+\.yaml", command)
+    assert path.relative_to(ROOT).as_posix() in named
+    assert all((ROOT / name).is_file() for name in named)
+
+
+@pytest.mark.slow
+def test_the_evaluation_of_shapes_runs(tmp_path):
+    base, overlay = tmp_path / "base.yaml", tmp_path / "overlay.yaml"
+    base.write_text(yaml.safe_dump(small(shapes("grpo_listener"))))
+    evaluation = content(ROOT / "configs" / "evaluation" / "shapes.yaml")
+    for source in evaluation["data"]["test"].values():
+        source["init_args"]["size"] = 2
+    overlay.write_text(yaml.safe_dump(evaluation))
+    run = tmp_path / "run"
+    assert main(["test", "--config", str(base), "--config", str(overlay), "--run_dir", str(run)]) == 0
+    rows = read_predictions(run / "predictions.parquet")
+    assert len(rows) == 2 * 2 * 2 * 3  # sources, pairs, orders, rollouts
+    readable = [row for row in rows if row.p_second is not None]
+    assert all(row.independent_p_second is not None for row in readable)
+    assert all(row.listener_p_second_stripped is not None for row in readable)
+    assert all(row.p_second_without_thinking is not None for row in rows)
+
+
+@pytest.mark.slow
+def test_the_evaluation_of_real_models_parses(tables, tmp_path):
+    paths = [ROOT / "configs" / "qwen2_5_vl" / "grpo_listener.yaml", ROOT / "configs" / "evaluation" / "papers.yaml"]
+    configs = [option for path in paths for option in ("--config", str(path))]
+    here = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--run_dir", str(tmp_path / "run")]
+    cli = build_cli([*configs, *here], run=False)
+    assert cli.model.evaluation.rollouts == 3
+    assert cli.model.evaluation.text_judge.model == "Qwen/Qwen2.5-14B-Instruct"
+    assert cli.datamodule.eval_orders == "both"

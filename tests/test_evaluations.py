@@ -1,5 +1,6 @@
 """Evaluations by the command line: broken off anywhere, gone on with, and refused where figures would be mixed."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -77,3 +78,31 @@ def test_figures_of_two_settings_are_not_mixed(refuse, path, tmp_path):  # noqa:
 def test_anchors_are_refused_where_there_are_no_lists(refuse, path, tmp_path):  # noqa: F811
     said = refuse("test", "--config", path, "--data.eval_lists", "anchor", "--run_dir", tmp_path / "run")
     assert "data.eval_lists: anchor is for ranked lists, but data.test.held_in (ShapesPairs) has pairs alone" in said
+
+
+@pytest.mark.slow
+def test_a_report_of_one_run_and_of_two(path, tmp_path, capsys):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for run, seed in ((one, 0), (two, 1)):
+        assert call("test", "--config", path, "--run_dir", run, "--model.init_args.sampling.seed", seed) == 0
+    shown = capsys.readouterr().out
+    assert f"python -m lit_listener report {two}" in shown
+    assert "expected calibration error" in shown
+    results = json.loads((one / "results.json").read_text())
+    assert results["sources"]["held_in"]["measures"]["one"]["data/completions"]["mean"] == 48  # 12 pairs, 2 orders, 2
+    assert call("report", one) == 0
+    page = (one / "report" / "report.html").read_text()
+    assert "Listener paper, Table 5" in page
+    assert "data:image/jpeg;base64," in page  # pictures of the judged pairs
+    assert (one / "report" / "figures" / "held_in-figure_3.png").read_bytes().startswith(b"\x89PNG")
+    assert (one / "report" / "data" / "held_in-table_2.csv").is_file()
+    assert call("report", one, two, "--output", tmp_path / "both", "--sampled", 0) == 0
+    page = (tmp_path / "both" / "report.html").read_text()
+    assert "two against one" in page
+    assert "data:image/jpeg" not in page
+
+
+def test_reports_of_nothing(refuse, tmp_path):  # noqa: F811
+    assert "no predictions at" in refuse("report", tmp_path)
+    assert call("report", "--help") == 0
+    assert call("report") == 2

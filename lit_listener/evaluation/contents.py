@@ -1,6 +1,7 @@
 """Which tables and plots an evaluation has: those of both papers by their numbers, and what the papers leave out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from lit_listener.evaluation.comparison import comparison_table, mcnemar_table
 from lit_listener.evaluation.diagnoses.breakdown import by_category, by_generator, length_plot, outcomes_table
@@ -99,9 +100,13 @@ def _plots(runs: Runs, ties: TieRule) -> list[ResultPlot]:
 
 
 def _compared(runs: Runs) -> list[ResultTable]:
-    """Two runs against each other, where they judged the same pairs."""
-    if len(runs) != 2:
-        return []
-    first, second = runs.items()
-    shared = {row.pair_id for row in first[1]} & {row.pair_id for row in second[1]}
-    return [comparison_table(first, second), mcnemar_table(first, second)] if shared else []
+    """Each further run against the first, where they judged the same pairs."""
+    first, *others = runs.items()
+    shared = {row.pair_id for row in first[1]}
+    found: list[ResultTable] = []
+    for number, other in enumerate(others, 1):
+        if any(row.pair_id in shared for row in other[1]):
+            suffix = "" if number == 1 else f"_{number}"
+            tables = (comparison_table(first, other), mcnemar_table(first, other))
+            found += [replace(table, key=table.key + suffix) for table in tables]
+    return found

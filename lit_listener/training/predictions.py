@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lit_listener.evaluation.contents import headlines, sections
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.prediction_parts import PredictionParts
-from lit_listener.evaluation.predictions_file import write_predictions
+from lit_listener.evaluation.predictions_file import read_predictions, write_predictions
 from lit_listener.evaluation.results_file import write_results
 from lit_listener.evaluation.tables import result_table
 from lit_listener.training.data_module import PreferenceData
@@ -56,6 +56,9 @@ class PredictionsFile(Callback):
             )
         if self.only_gather and trainer.is_global_zero:
             self._parts.remove()
+        if self.goes_on and not self._parts and trainer.is_global_zero:
+            self._take_up(Path(trainer.default_root_dir) / "predictions.parquet")
+        ranks.barrier()
         data = _data(trainer)
         if data is not None:
             data.judged = self._parts.places() if self.goes_on else {}
@@ -90,9 +93,14 @@ class PredictionsFile(Callback):
 
     def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write the file, whole, and show what it amounts to."""
-        if not self._finished(trainer) or self.only_gather:
-            return
-        folder = Path(trainer.default_root_dir)
+        self._gather(trainer)
+        if trainer.is_global_zero and not self.only_gather:
+            self._write(trainer)
+            self._show(Path(trainer.default_root_dir))
+        self._let_go(trainer)
+
+    def _show(self, folder: Path) -> None:
+        """Compute all figures, keep them in ``results.json``, and print the most telling ones."""
         runs = {folder.resolve().name: self.predictions}
         found = sections(runs)
         write_results(folder / "results.json", found, about_runs(runs, [folder]))
@@ -110,7 +118,10 @@ class PredictionsFile(Callback):
 
     def on_predict_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write the file, whole."""
-        self._finished(trainer)
+        self._gather(trainer)
+        if trainer.is_global_zero:
+            self._write(trainer)
+        self._let_go(trainer)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
@@ -122,20 +133,28 @@ class PredictionsFile(Callback):
             again = f"{command} --resume {shlex.quote(str(self._parts.folder.parent))}"
             print(f"{count} pairs (or lists) were judged. Go on with: {again}", file=sys.stderr, flush=True)
 
-    def _finished(self, trainer: lightning.Trainer) -> bool:
-        """Gather all ranks' predictions on the first, and write them. Returns whether this is the first."""
+    def _gather(self, trainer: lightning.Trainer) -> None:
+        """Bring all ranks' predictions together on the first."""
         ranks.barrier()
         if trainer.is_global_zero:
-            data = _data(trainer)
-            rows = self._parts.read()
+            data, rows = _data(trainer), self._parts.read()
             self.predictions = rows if data is None else _in_order(_with_overlap(rows, data), list(data.test))
-            if not self.only_gather:
-                path = Path(trainer.default_root_dir) / "predictions.parquet"
-                write_predictions(self.predictions, path)
-                rank_zero_info(f"Predictions: {path}")
+
+    def _write(self, trainer: lightning.Trainer) -> None:
+        path = Path(trainer.default_root_dir) / "predictions.parquet"
+        write_predictions(self.predictions, path)
+        rank_zero_info(f"Predictions: {path}")
+
+    def _let_go(self, trainer: lightning.Trainer) -> None:
+        """Delete the parts, once all that was to be made of them is there."""
+        if trainer.is_global_zero:
             self._parts.remove()
         ranks.barrier()
-        return trainer.is_global_zero
+
+    def _take_up(self, path: Path) -> None:
+        """Make a part of what an evaluation that has ended left behind."""
+        if path.is_file():
+            self._parts.add(read_predictions(path))
 
 
 def _data(trainer: lightning.Trainer) -> PreferenceData | None:

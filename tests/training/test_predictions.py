@@ -84,6 +84,17 @@ def test_one_that_broke_off_at_its_very_end_only_writes(tmp_path):
     assert [row.index for row in read_predictions(tmp_path / "predictions.parquet")] == [0, 1, 2]
 
 
+def test_one_that_has_ended_judges_nothing_again(tmp_path):
+    evaluate(tmp_path, "test")
+    before = read_predictions(tmp_path / "predictions.parquet")
+    (tmp_path / "results.json").unlink()
+    counting = Counting()
+    evaluate(tmp_path, "test", counting, goes_on=True)
+    assert counting.judged == []
+    assert read_predictions(tmp_path / "predictions.parquet") == before
+    assert (tmp_path / "results.json").exists()
+
+
 def test_what_broke_off_is_not_mixed_with_something_else(tmp_path):
     with pytest.raises(OSError, match="went away"):
         evaluate(tmp_path, "test", Stop(2))
