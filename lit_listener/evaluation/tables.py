@@ -53,27 +53,6 @@ class _Line:
     cells: tuple[str, str, str]
 
 
-def summary_table(sources: Mapping[str, Mapping[str, Interval]]) -> Table:
-    """The measures of one test run, a column a source, for the terminal.
-
-    Args:
-        sources: The measures of each source, by the source's name.
-
-    Raises:
-        ValueError: A measure is missing; the message names the source and the measure.
-    """
-    table = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption=f"\n{_BRACKETS}", caption_justify="left"
-    )
-    table.add_column("", overflow="fold")
-    for source in sources:
-        table.add_column(Text(source), justify="right", overflow="fold")
-    for key, name in MEASURE_NAMES.items():
-        cells = (_share(_find(measured, key, f"source {source!r}")) for source, measured in sources.items())
-        table.add_row(Text(name), *(Text(cell) for cell in cells))
-    return table
-
-
 def result_table(table: ResultTable) -> Table:
     """A table of results for the terminal, at most 100 columns wide with two runs.
 

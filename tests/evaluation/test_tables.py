@@ -13,7 +13,6 @@ from lit_listener.evaluation.tables import (
     before_after_markdown,
     before_after_table,
     result_table,
-    summary_table,
 )
 
 NAN = float("nan")
@@ -109,19 +108,6 @@ def test_a_missing_measure_is_named(rows, make):
     without = {key: value for key, value in whole.after.items() if key != "p_correct"}
     with pytest.raises(ValueError, match="split 'held-out', after: the table needs 'p_correct', got only"):
         make({"held-in": whole, "held-out": replace(whole, after=without)})
-
-
-def test_a_test_runs_measures_stand_in_a_column_a_source(rows):
-    shown = render(summary_table({"held-in": rows["held-in"].before, "[x] out": rows["held-in"].after}))
-    lines = [re.split(r"  +", line.strip()) for line in shown.splitlines()]
-    assert ["held-in", "[x] out"] in lines
-    assert ["accuracy", "56.3% [54.0, 58.5]", "100.0% [100.0, 100.0]"] in lines
-    assert ["listener's p(correct)", "n/a", "n/a"] in lines
-
-
-def test_a_test_run_without_a_measure_is_refused(rows):
-    with pytest.raises(ValueError, match=r"source 'held-in': the table needs 'accuracy'"):
-        summary_table({"held-in": {"p_correct": rows["held-in"].before["p_correct"]}})
 
 
 def result(*cells, columns=("base_model_before_training", "listener_grpo"), name="accuracy"):
