@@ -106,3 +106,25 @@ def test_reports_of_nothing(refuse, tmp_path):  # noqa: F811
     assert "no predictions at" in refuse("report", tmp_path)
     assert call("report", "--help") == 0
     assert call("report") == 2
+
+
+@pytest.mark.slow
+def test_two_processes_judge_what_one_does_and_either_goes_on_with_the_others_work(path, tmp_path):
+    one, two, both = (tmp_path / name for name in ("one", "two", "both"))
+    assert call("test", "--config", path, "--run_dir", one) == 0
+    several = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+
+    def by_two(*options: object) -> None:
+        command = [sys.executable, "-m", "lit_listener", "test", *map(str, options), *several]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    by_two("--config", path, "--run_dir", two)
+    break_off(path, both, signal.SIGKILL)
+    by_two("--resume", both)
+    expected = read_predictions(one / "predictions.parquet")
+    for run in (two, both):
+        assert not (run / PARTS).exists()
+        for before, after in zip(expected, read_predictions(run / "predictions.parquet"), strict=True):
+            for name, value in asdict(before).items():
+                assert asdict(after)[name] == (pytest.approx(value, abs=1e-5) if isinstance(value, float) else value)
