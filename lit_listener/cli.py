@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import jsonargparse
 import yaml
@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
+from lit_listener.command_line import JUDGING, QuietParser, command_line, typed, with_own_config, without_the_config
 from lit_listener.training.callbacks import ExportModel, SampleTable
 from lit_listener.training.data_module import PreferenceData
 from lit_listener.training.judging_module import JudgingModule
@@ -28,7 +29,7 @@ from lit_listener.training.plan.callback import PlanMemory, printed_plan
 from lit_listener.training.predictions import PredictionsFile
 from lit_listener.training.run.checkpoints import RunCheckpoint
 from lit_listener.training.run.config import SaveRunConfig, run_loggers
-from lit_listener.training.run.evaluations import FoundEvaluation, config_file, find_evaluation, refuse_other_settings
+from lit_listener.training.run.evaluations import FoundEvaluation, find_evaluation, refuse_other_settings
 from lit_listener.training.run.folder import (
     CHOSEN_FOLDER,
     FoundRun,
@@ -46,18 +47,6 @@ _OURS_INSTEAD = {
     "gradient_clip_algorithm": "model.gradient_clip_norm",
     "accumulate_grad_batches": "model.memory.max_tokens_per_pass (GRPO) or data.batch_size",
 }
-_GATHERING = ("test", "predict")
-
-
-class QuietParser(LightningArgumentParser):
-    """Answers a mistyped option with the error alone, not with all ninety options and the whole config."""
-
-    def print_usage(self, file: Any = None) -> None:
-        """Print nothing: the error names ``--help``."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Leave out what was given: it is the config."""
-        super().error(message.split("\n  Given value type:", maxsplit=1)[0], ex)
 
 
 class ReasonerCLI(LightningCLI):
@@ -113,7 +102,7 @@ class ReasonerCLI(LightningCLI):
                 default=None,
                 help="with --print_plan: memory of the GPU that is planned for, in GiB; by default this machine's",
             )
-        if subcommand in _GATHERING:
+        if subcommand in JUDGING:
             parser.add_argument(
                 "--resume",
                 type=str | None,
@@ -131,24 +120,24 @@ class ReasonerCLI(LightningCLI):
         resume = config.pop("resume", None)
         if resume is None:
             return
-        if (command := self.config["subcommand"]) in _GATHERING:
+        if (command := self.config["subcommand"]) in JUDGING:
             self.found_evaluation = find_evaluation(Path(resume), command)
+            _refuse_another_folder(resume)
             config.run_dir = resume
             return
-        if _typed("--ckpt_path", sys.argv):
+        if typed("--ckpt_path", sys.argv):
             raise ValueError(
                 "--resume goes on from the run's own last checkpoint: leave out --ckpt_path, or leave out --resume and "
                 "name a new --run_dir"
             )
-        own = _typed("--run_dir", sys.argv)
+        own = typed("--run_dir", sys.argv)
         if CHOSEN_FOLDER in os.environ:
             folder = Path(os.environ[CHOSEN_FOLDER])
         elif resume == "auto":
             folder = Path(own) if own else newest_folder(config.config)
         else:
             folder = Path(resume)
-            if own and Path(own).resolve() != folder.resolve():
-                raise ValueError(f"--resume {resume} goes on in that folder: leave out --run_dir, which names {own}")
+            _refuse_another_folder(resume)
         self.found = find_run(folder)
         config.run_dir = str(folder)
         config.ckpt_path = None
@@ -272,7 +261,7 @@ def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> Reasoner
         ValueError: options are out of range, or contradict each other.
     """
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    with _command_line(_with_own_config(args) if isinstance(args, list) else []):
+    with command_line(with_own_config(args) if isinstance(args, list) else []):
         try:
             return ReasonerCLI(
                 JudgingModule,
@@ -290,11 +279,17 @@ def build_cli(args: list[str] | dict[str, Any], *, run: bool = True) -> Reasoner
         except MisconfigurationException as error:  # an error of use, as ours are
             raise ValueError(str(error)) from error
         except ValueError as error:
-            raise _without_the_config(error) from error
+            raise without_the_config(error) from error
         except RuntimeError as error:  # Lightning's teardown stumbles over a loader that could not be set up
             if isinstance(error.__context__, ValueError):
                 raise error.__context__ from None
             raise
+
+
+def _refuse_another_folder(resume: str) -> None:
+    own = typed("--run_dir", sys.argv)
+    if own and Path(own).resolve() != Path(resume).resolve():
+        raise ValueError(f"--resume {resume} goes on in that folder: leave out --run_dir, which names {own}")
 
 
 def _refuse_what_does_not_apply(trainer: Any) -> None:
@@ -310,52 +305,6 @@ def _refuse_what_does_not_apply(trainer: Any) -> None:
         raise ValueError(
             "--trainer.enable_checkpointing: a run keeps its last checkpoint; to keep none, delete it after"
         )
-
-
-def _without_the_config(error: ValueError) -> ValueError:
-    """What one of our options said: jsonargparse tells it among the types it tried, with the whole config after it."""
-    said: BaseException = error
-    while str(said).startswith("Does not validate against any") and said.__cause__ is not None:
-        said = said.__cause__
-    return error if said is error else ValueError(str(said))
-
-
-@contextlib.contextmanager
-def _command_line(args: list[str]) -> Iterator[None]:
-    """Lightning reads ``sys.argv``; children of a multi-process run repeat it."""
-    before = sys.argv
-    sys.argv = [before[0], *args]
-    try:
-        yield
-    finally:
-        sys.argv = before
-
-
-def _with_own_config(args: list[str]) -> list[str]:
-    """A run that is gone on with without a config uses its own."""
-    resume, own = _typed("--resume", args), _typed("--run_dir", args)
-    if not resume or _typed("--config", args) or _typed("-c", args):
-        return args
-    if args[0] in _GATHERING:
-        return [
-            args[0],
-            "--config",
-            str(config_file(find_evaluation(Path(resume), args[0]).folder, args[0])),
-            *args[1:],
-        ]
-    if args[0] != "fit":
-        return args
-    folder = Path(own or newest_folder(None)) if resume == "auto" else Path(resume)
-    return [args[0], "--config", str(find_run(folder).folder / "config.yaml"), *args[1:]]
-
-
-def _typed(option: str, args: list[str]) -> str | None:
-    """What was typed for an option, as opposed to what a config says."""
-    for place, arg in enumerate(args):
-        name, equals, value = arg.partition("=")
-        if name == option:
-            return value if equals else "".join(args[place + 1 : place + 2])
-    return None
 
 
 def _go_on_with(folder: Path | str) -> str:

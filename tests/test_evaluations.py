@@ -71,6 +71,8 @@ def test_figures_of_two_settings_are_not_mixed(refuse, path, tmp_path):  # noqa:
     break_off(path, run, signal.SIGKILL)
     said = refuse("test", "--resume", run, "--model.init_args.sampling.temperature", 0.5)
     assert "began with other settings (model.init_args.sampling.temperature: 1.0 -> 0.5); start another" in said
+    said = refuse("test", "--resume", run, "--run_dir", tmp_path / "other")
+    assert f"--resume {run} goes on in that folder: leave out --run_dir" in said
     assert "was broken off; go on with it: --resume" in refuse("test", "--config", path, "--run_dir", run)
 
 
