@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lit_listener.evaluation.pens import COLOURS, DASHES
 from lit_listener.evaluation.replaced_file import replaced_file
 
 try:
@@ -26,9 +27,6 @@ except ImportError as error:
 
 _Floats = NDArray[np.float64]
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_DASHES = ("-", "--", "-.", ":")
 _INK, _FAINT_INK = "#333333", "#8a8a8a"
 
 
@@ -176,8 +174,8 @@ def curves_figure(metrics: Mapping[str, Series], title: str = "") -> Figure:
 
 def _draw_panel(axis: Axes, panel: _Panel, metrics: Mapping[str, Series]) -> None:
     drawn = {label: metrics[key] for key, label in panel.lines.items() if key in metrics}
-    colours = dict(zip(panel.lines.values(), _COLOURS, strict=False))
-    dashes = dict(zip(panel.lines.values(), _DASHES, strict=False))
+    colours = dict(zip(panel.lines.values(), COLOURS, strict=False))
+    dashes = dict(zip(panel.lines.values(), DASHES, strict=False))
     for label, series in drawn.items():
         axis.plot(series.steps, series.values, color=colours[label], alpha=0.25, linewidth=0.9)
         # A run of a few steps is its own smooth line: a dot keeps a single one visible.
@@ -208,7 +206,7 @@ def _draw_panel(axis: Axes, panel: _Panel, metrics: Mapping[str, Series]) -> Non
 def _draw_validation(axis: Axes, metrics: Mapping[str, Series]) -> None:
     """All validation sets in one panel: a colour a set, solid with dots for accuracy, dashed with squares otherwise."""
     sets: dict[str, str] = {}
-    colours = cycle(_COLOURS)
+    colours = cycle(COLOURS)
     for (prefix, measure), (dash, marker) in zip(_VALIDATED.items(), (("-", "o"), ("--", "s")), strict=True):
         for key in sorted(name for name in metrics if name.startswith(prefix)):
             name = key.removeprefix(prefix).strip("/_").replace("dataloader_idx_", "set ")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lit_listener.evaluation.pens import COLOURS, DASHES
 from lit_listener.evaluation.replaced_file import replaced_file
 from lit_listener.evaluation.results import Point, ResultPlot, Unit
 
@@ -32,9 +33,6 @@ except ImportError as error:
 
 _Floats = NDArray[np.float64]
 
-# Okabe and Ito's colours, which colour-blind readers tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_DASHES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v")
 _HATCHES = ("", "//", "..", "xx", "\\\\")
 _INK, _FAINT_INK = "#222222", "#666666"
@@ -113,7 +111,7 @@ def _draw_lines(axis: Axes, plot: ResultPlot, unit: Unit) -> list[Artist]:
         points = sorted(curve.points, key=lambda point: point.x)
         x = np.array([point.x for point in points]) + step * (number - (len(plot.curves) - 1) / 2)
         y, below, above = _heights(points, unit)
-        colour, dash = _COLOURS[number % len(_COLOURS)], _DASHES[number % len(_DASHES)]
+        colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
         marker = _MARKERS[number % len(_MARKERS)]
         axis.errorbar(x, y, (below, above), fmt="none", ecolor=colour, elinewidth=1.1, capsize=2.5, alpha=0.65)
         (line,) = axis.plot(x, y, dash, marker=marker, markersize=5, color=colour, linewidth=1.8)
@@ -129,7 +127,7 @@ def _draw_bars(axis: Axes, plot: ResultPlot, unit: Unit) -> list[Artist]:
     for number, curve in enumerate(plot.curves):
         x = [places[point.x] + width * (number - (len(plot.curves) - 1) / 2) for point in curve.points]
         y, below, above = _heights(curve.points, unit)
-        colour, hatch = _COLOURS[number % len(_COLOURS)], _HATCHES[number % len(_HATCHES)]
+        colour, hatch = COLOURS[number % len(COLOURS)], _HATCHES[number % len(_HATCHES)]
         bars = axis.bar(x, y, 0.94 * width, color=colour, alpha=0.85, hatch=hatch, edgecolor="white", linewidth=0.5)
         axis.errorbar(x, y, (below, above), fmt="none", ecolor=_INK, elinewidth=1.1, capsize=2.5)
         handles.append(bars)  # type: ignore[arg-type]  # a container stands in a legend as an artist does
