@@ -48,8 +48,10 @@ def report(
     """Draw every table and figure of a test run, or of several side by side, on one page that needs no network.
 
     Args:
-        run_dirs: folders of finished test runs; two are also compared pair by pair.
-        output: folder to write; by default ``report`` in the first run's folder.
+        run_dirs: folders of finished test runs; each further one is also compared with the first, pair by pair, on the
+            sources that both judged.
+        output: folder to write; by default ``report`` in the run's folder, of several runs ``report_with_<others>`` in
+            the first one's.
         sampled: pairs with pictures and traces that the page lets one browse; 0 for none.
         ties: what a judgement counts for that puts both images exactly level: wrong, half or right.
         seed: seed of the draw of these pairs.
@@ -61,9 +63,15 @@ def report(
     runs = read_runs(run_dirs)
     found = sections(runs, ties)
     browsed = sample(runs, pictures_of(run_dirs), sampled, seed) if sampled else None
-    folder = output or run_dirs[0] / "report"
+    others = "_".join(["report", *(["with"] if len(runs) > 1 else []), *(each.resolve().name for each in run_dirs[1:])])
+    folder = output or run_dirs[0] / others
     page = write_report(list(runs), found, browsed, folder, about_runs(runs, run_dirs))
-    wide_terminal().print(f"Report: {page}", soft_wrap=True, highlight=False, markup=False)
+    console = wide_terminal()
+    for section in found:
+        missing = [run for run in runs if all(row.source != section.source for row in runs[run])]
+        if missing:
+            console.print(f"{section.source}: not judged by {', '.join(missing)}, and not compared with", markup=False)
+    console.print(f"Report: {page}", soft_wrap=True, highlight=False, markup=False)
 
 
 def export(

@@ -74,6 +74,8 @@ def test_figures_of_two_settings_are_not_mixed(refuse, path, tmp_path):  # noqa:
     said = refuse("test", "--resume", run, "--run_dir", tmp_path / "other")
     assert f"--resume {run} goes on in that folder: leave out --run_dir" in said
     assert "was broken off; go on with it: --resume" in refuse("test", "--config", path, "--run_dir", run)
+    assert call("test", "--resume", run) == 0
+    assert "that has ended; go on with it: --resume" in refuse("test", "--config", path, "--run_dir", run)
 
 
 @pytest.mark.slow
@@ -99,6 +101,8 @@ def test_a_report_of_one_run_and_of_two(path, tmp_path, capsys):
     assert (one / "report" / "figures" / "held_in-figure_3.png").read_bytes().startswith(b"\x89PNG")
     assert (one / "report" / "data" / "held_in-table_2.csv").is_file()
     assert call("report", one, two, "--output", tmp_path / "both", "--sampled", 0) == 0
+    assert call("report", two, one, "--sampled", 0) == 0  # leaves the report of the first alone
+    assert (two / "report_with_one" / "report.html").is_file()
     page = (tmp_path / "both" / "report.html").read_text()
     assert "two against one" in page
     assert "data:image/jpeg" not in page

@@ -155,7 +155,7 @@ class AnchorUnits(Units):
             return [ranked.generators.index(str(self._anchor))]
         raise ValueError(
             f"data.anchor: list {ranked.list_id} has no image {self._anchor!r}: expected a place from 0 to {size - 1}, "
-            f"or one of the generators {sorted(set(ranked.generators))}"
+            f"or one of the generators {sorted(set(ranked.generators) - {''})}"
         )
 
 

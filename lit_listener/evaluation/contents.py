@@ -19,10 +19,14 @@ from lit_listener.evaluation.protocols.lists import list_table
 from lit_listener.evaluation.protocols.overview import figure_1, table_1
 from lit_listener.evaluation.protocols.rollouts import figure_4, table_2
 from lit_listener.evaluation.protocols.soft_scores import soft_table_2
-from lit_listener.evaluation.results import Line, ResultPlot, ResultTable, Runs
+from lit_listener.evaluation.results import Line, ResultPlot, ResultTable, Runs, undefined
 from lit_listener.evaluation.section import Section
 
 HEADLINES = (
+    "data/pairs",
+    "data/prompts",
+    "lists/anchor_micro",
+    "lists/all_pairs_micro",
     "accuracy/micro",
     "accuracy/macro",
     "accuracy/answer",
@@ -32,7 +36,7 @@ HEADLINES = (
     "completions/unparsable_share",
     "calibration/ece",
 )
-"""The measures that ``test`` prints."""
+"""The measures that ``test`` prints, as far as any source has them."""
 
 
 def sections(runs: Mapping[str, Sequence[Prediction]], ties: TieRule = "wrong") -> list[Section]:
@@ -57,10 +61,22 @@ def headlines(found: Sequence[Section]) -> ResultTable:
         "headlines",
         "Test",
         tuple(section.source for section in found),
-        tuple(
-            Line(key, by_source[0][key].name, tuple(lines[key].cells[0] for lines in by_source)) for key in HEADLINES
-        ),
+        tuple(_headline(key, by_source) for key in HEADLINES if any(key in lines for lines in by_source)),
+        notes=_LISTS_TOLD if any("lists/anchor_micro" in lines for lines in by_source) else (),
     )
+
+
+_LISTS_TOLD = (
+    "Figures of lists are over all pairs of images of each list, the others over the comparisons that were made.",
+)
+
+
+def _headline(key: str, by_source: Sequence[Mapping[str, Line]]) -> Line:
+    """One measure of every source that has it."""
+    found = [lines.get(key) for lines in by_source]
+    name = next(line.name for line in found if line is not None)
+    cells = (undefined("this source ranks no lists") if line is None else line.cells[0] for line in found)
+    return Line(key, name, tuple(cells))
 
 
 def _lines(section: Section) -> list[Line]:

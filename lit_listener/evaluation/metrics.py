@@ -25,7 +25,7 @@ MEASURES: Mapping[str, _Measure] = MappingProxyType(
     {
         "accuracy": lambda row: row.correct,
         "p_correct": lambda row: row.p_correct,
-        "contradiction_share": lambda row: None if row.unparsable else float(row.contradicts),
+        "contradiction_share": lambda row: row.contradiction,
         "unparsable_share": lambda row: float(row.unparsable),
         "listener_p_correct": lambda row: None if row.label is None else row.listener_p_correct,
     }

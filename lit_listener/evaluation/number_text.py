@@ -31,7 +31,8 @@ def bounds_text(measured: Measured) -> str:
 
 def footnotes(cells: list[Measured]) -> dict[str, int]:
     """The numbers, from 1, of the reasons why some cells have no number or no interval, in order of appearance."""
-    reasons = dict.fromkeys(cell.reason for cell in cells if cell.reason)
+    told = (cell for cell in cells if cell.unit != "count" or math.isnan(cell.interval.mean))  # counts have no interval
+    reasons = dict.fromkeys(cell.reason for cell in told if cell.reason)
     return {reason: number for number, reason in enumerate(reasons, start=1)}
 
 

@@ -98,6 +98,16 @@ class Prediction:
         return self.answer is None
 
     @property
+    def thinks(self) -> bool:
+        """Whether the judge wrote anything at all; a scorer does not."""
+        return self.length > 0
+
+    @property
+    def contradiction(self) -> float | None:
+        """1 where the trace states another verdict than the answer, else 0; None without an answer or without words."""
+        return float(self.contradicts) if self.thinks and not self.unparsable else None
+
+    @property
     def p_a(self) -> float | None:
         """The model's own probability that image a is better; None where no answer can be read.
 

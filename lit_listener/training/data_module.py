@@ -27,7 +27,7 @@ class PreferenceData(lightning.LightningDataModule):
         test: pairs tested on, by name.
         traces: writes a demonstration for each training pair; needed by supervised fine-tuning only.
         batch_size: pairs (prompts) a step, over all processes together: more GPUs make the same step faster.
-        eval_batch_size: pairs a batch in validation and test, on each process.
+        eval_batch_size: shown pairs a batch in validation and test, on each process; a pair in both orders is two.
         eval_orders: balanced shows each pair of validation and test once; both shows it in both display orders.
         eval_lists: in test, how ranked lists are judged: pairs compares every two images of a list; anchor compares
             each image with an anchor alone, N - 1 comparisons for N images.
@@ -58,6 +58,8 @@ class PreferenceData(lightning.LightningDataModule):
         for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
             if value < 1:
                 raise ValueError(f"data.{name}: expected at least 1 pair, got {value}")
+        if eval_lists == "pairs" and (anchors != 1 or anchor is not None):
+            raise ValueError("data.anchors and data.anchor are for data.eval_lists: anchor; set it, or leave them out")
         self.train = train
         self.validation = validation or {}
         self.test = test or {}

@@ -43,17 +43,14 @@ class PredictionsFile(Callback):
         """Find out, before there are loaders, what was judged before.
 
         Raises:
-            FileExistsError: the folder holds an evaluation that was broken off, and nobody said what to do with it.
+            FileExistsError: the folder holds an evaluation, and nobody said what to do with it.
         """
         if stage not in ("test", "predict"):
             return
         folder = Path(trainer.default_root_dir) / (f"gathering-{PARTS}" if self.only_gather else PARTS)
         self._parts = PredictionParts(folder, trainer.global_rank)
-        if self._parts and not (self.goes_on or self.only_gather):
-            raise FileExistsError(
-                f"--run_dir: {folder.parent} holds an evaluation that was broken off; go on with it: --resume "
-                f"{folder.parent}, or name another folder"
-            )
+        if not (self.goes_on or self.only_gather):
+            _refuse_what_is_there(folder)
         if self.only_gather and trainer.is_global_zero:
             self._parts.remove()
         if self.goes_on and not self._parts and trainer.is_global_zero:
@@ -155,6 +152,18 @@ class PredictionsFile(Callback):
         """Make a part of what an evaluation that has ended left behind."""
         if path.is_file():
             self._parts.add(read_predictions(path))
+            print(f"{path.parent} has ended: nothing is left to judge, and its figures are computed anew", flush=True)
+
+
+def _refuse_what_is_there(parts: Path) -> None:
+    """Hours of judging must not be overwritten."""
+    folder = parts.parent
+    for left, what in ((parts, "that was broken off"), (folder / "predictions.parquet", "that has ended")):
+        if left.exists():
+            raise FileExistsError(
+                f"--run_dir: {folder} holds an evaluation {what}; go on with it: --resume {folder}, or name another "
+                f"folder, or delete {left}"
+            )
 
 
 def _data(trainer: lightning.Trainer) -> PreferenceData | None:

@@ -25,7 +25,7 @@ _LEAST = 2 * LEVEL
 
 @dataclass
 class _Group:
-    """The images of one prompt, and of one ranked list of it, that a batch holds."""
+    """The images of one pair, or of one ranked list: a unit of an evaluation, so that no score depends on the batch."""
 
     prompt: str
     images: list[Image] = field(default_factory=list)
@@ -41,9 +41,9 @@ class ScorerJudge(JudgingModule):
     which has to be one or the other, is the first image: figures by probabilities count such a pair by their tie rule.
 
     Args:
-        scorer: import path of a function (prompt, images) -> a score for each image, higher is better; the images of a
-            prompt (of a ranked list: of that list) in a batch are given at once, each once. None: the scores that the
-            source has in its columns.
+        scorer: import path of a function (prompt, images) -> a score for each image, higher is better; it is given the
+            two images of a pair, or all images of a ranked list that are compared. None: the scores that the source
+            has in its columns.
     """
 
     def __init__(self, scorer: Scorer | None = None) -> None:
@@ -51,7 +51,7 @@ class ScorerJudge(JudgingModule):
         self.scorer = scorer
 
     def judge(self, shown: Sequence[ShownPair], source: str = "") -> list[Prediction]:
-        """A row for each pair that counts; the same whatever the batch, if a score does not depend on other images.
+        """A row for each pair that counts; the same whatever the batch.
 
         Raises:
             ValueError: a source without scores, or a scorer that gives too few, too many, NaN or infinite ones; the
@@ -129,9 +129,9 @@ def _source_scores(shown: Sequence[ShownPair]) -> list[tuple[float, float]]:
 
 
 def _scored(scorer: Scorer, shown: Sequence[ShownPair]) -> list[tuple[float, float]]:
-    """The scores of the displayed images, first and second, each image scored once for its prompt and list."""
-    groups: dict[tuple[str, str | None], _Group] = {}
-    known: dict[tuple[str, str | None, str | int, Side | None], tuple[_Group, int]] = {}
+    """The scores of the displayed images, first and second, each image scored once for its pair or list."""
+    groups: dict[str, _Group] = {}
+    known: dict[tuple[str, str | int], tuple[_Group, int]] = {}
     by_identity: dict[tuple[int, int], int] = {}
     sides: tuple[Side, Side] = ("a", "b")
     for each in shown:
@@ -139,7 +139,7 @@ def _scored(scorer: Scorer, shown: Sequence[ShownPair]) -> list[tuple[float, flo
             place, pair = _place(each.pair, side), each.pair
             if place in known:
                 continue
-            group = groups.setdefault(place[:2], _Group(pair.prompt))
+            group = groups.setdefault(place[0], _Group(pair.prompt))
             image = pair.image_a if side == "a" else pair.image_b
             number = by_identity.setdefault((id(group), id(image)), len(group.images))
             if number == len(group.images):
@@ -155,17 +155,20 @@ def _scored(scorer: Scorer, shown: Sequence[ShownPair]) -> list[tuple[float, flo
     return [(score(s.pair, s.first), score(s.pair, "b" if s.first == "a" else "a")) for s in shown]
 
 
-def _place(pair: PreferencePair, side: Side) -> tuple[str, str | None, str | int, Side | None]:
-    """What an image is known by: prompt and list, and its place in the list, or else its side of the pair."""
+def _place(pair: PreferencePair, side: Side) -> tuple[str, str | int]:
+    """What an image is known by: its list and its place there, or its pair and its side."""
     listed = pair.listed
     if listed is None:
-        return pair.prompt, None, pair.pair_id, side
-    return pair.prompt, listed.list_id, listed.item_a if side == "a" else listed.item_b, None
+        return f"pair {pair.pair_id}", side
+    return f"list {listed.list_id}", listed.item_a if side == "a" else listed.item_b
 
 
 def _scores_of(scorer: Scorer, group: _Group) -> list[float]:
-    given: Any = scorer(group.prompt, tuple(group.images))
     about = f"pair {group.pair_ids[0]} (prompt {group.prompt[:80]!r})"
+    try:
+        given: Any = scorer(group.prompt, tuple(group.images))
+    except Exception as error:  # whatever a user's function raises
+        raise RuntimeError(f"model.scorer: {about}: the scorer failed: {type(error).__name__}: {error}") from error
     try:
         scores = [float(score) for score in given]
     except (TypeError, ValueError) as error:

@@ -149,12 +149,36 @@ def test_headlines_have_a_column_a_source(predict, tmp_path):
     found = sections({"run": [*judged(predict), *judged(predict, source="other")]})
     table = headlines(found)
     assert table.columns == ("held_in", "other")
-    assert tuple(line.key for line in table.lines) == HEADLINES
+    assert [line.key for line in table.lines] == [key for key in HEADLINES if not key.startswith("lists/")]
     write_results(tmp_path / "results.json", found, {})
     stored = json.loads((tmp_path / "results.json").read_text())
     for line in table.lines:
         mean = stored["sources"]["held_in"]["measures"]["run"][line.key]["mean"]
         assert mean == pytest.approx(line.cells[0].interval.mean) or (mean is None and line.cells[0].reason)
+
+
+def test_ranked_lists_have_headlines_of_their_own(predict):
+    rows = [
+        row
+        for n in range(3)
+        for row in judged(
+            predict,
+            2,
+            list_id=f"list-{n}",
+            item_a=0,
+            item_b=1,
+            rank_a=2.0,
+            rank_b=1.0,
+            pair_id=f"list-{n}-0-1",
+            index=n,
+        )[:6]
+    ]
+    rows = [*rows, *judged(predict, source="pairs")]
+    table = headlines(sections({"run": rows}))
+    cells = {line.key: line.cells for line in table.lines}
+    assert cells["lists/anchor_micro"][0].rows == 3
+    assert cells["lists/anchor_micro"][1].reason == "this source ranks no lists"
+    assert "Figures of lists are over all pairs" in table.notes[0]
 
 
 def test_what_was_judged_is_counted(predict):

@@ -115,6 +115,12 @@ def test_training_goes_on_with_exactly_the_batches_that_were_left(tmp_path, size
     assert resumed.trained == whole.trained[step:]
 
 
+def test_anchors_are_for_lists_judged_by_anchors():
+    for options in ({"anchors": 2}, {"anchor": 0}):
+        with pytest.raises(ValueError, match=r"data\.anchors and data\.anchor are for data\.eval_lists: anchor"):
+            PreferenceData(**options)
+
+
 def test_the_sanity_check_leaves_validation_as_it_is():
     seen = run(12, 0)
     whole = [[index for index, _ in batch] for batch in seen.validated[2:]]

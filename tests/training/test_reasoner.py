@@ -179,6 +179,9 @@ def test_predictions_come_with_their_source(tmp_path, command):
     getattr(run, command)(module, loaders, **options)
     found = [(prediction.source, prediction.pair_id) for prediction in collector.predictions]
     assert found == [(name, pairs[n].pair_id) for name, pairs in sources.items() for n in range(len(pairs))]
+    with pytest.raises(FileExistsError, match=r"holds an evaluation that has ended; go on with it: --resume"):
+        getattr(run, command)(module, loaders, **options)
+    (tmp_path / "predictions.parquet").unlink()
     getattr(run, command)(module, loaders, **options)
     assert len(collector.predictions) == 5  # begun anew
 

@@ -191,14 +191,14 @@ def test_a_list_whose_images_were_opened_pair_by_pair():
     assert rows == ScorerJudge(brightness).judge(same)
 
 
-def test_pairs_of_one_prompt_share_their_images():
+def test_a_pair_is_scored_alone_and_once_so_that_no_score_depends_on_the_batch():
     common = grey(50)
     pairs = [make_pair(f"p{n}", levels=(10 + n, 0), image_b=common) for n in range(2)]
     pairs.append(make_pair("p2", prompt="a dog", image_b=common))
     noted = Noted()
     shown = [ShownPair(pair, first, 0) for pair in pairs for first in ("a", "b")]
     rows = ScorerJudge(noted).judge(shown)
-    assert noted.asked == [("a cat", [10, 50, 11]), ("a dog", [10, 50])]
+    assert noted.asked == [("a cat", [10, 50]), ("a cat", [11, 50]), ("a dog", [10, 50])]
     assert rows == [row for each in shown for row in ScorerJudge(brightness).judge([each])]
 
 
@@ -227,9 +227,17 @@ def test_a_scorer_that_fails(scores, message):
 
 def test_the_pair_of_a_bad_score_is_named():
     shown = [ShownPair(make_pair(f"p{n}", levels=(n, n)), "a", 0) for n in range(3)]
-    bad = [0.0] * 4 + [0.0, math.nan]
+    given = iter([[0.0, 0.0], [0.0, 0.0], [0.0, math.nan]])
     with pytest.raises(ValueError, match="pair p2: expected a finite score, got nan"):
-        ScorerJudge(lambda prompt, images: bad).judge(shown)
+        ScorerJudge(lambda prompt, images: next(given)).judge(shown)
+
+
+def test_what_a_scorer_raises_says_where():
+    def broken(prompt, images):
+        raise OverflowError("out of bounds")
+
+    with pytest.raises(RuntimeError, match=r"model\.scorer: pair p0 \(prompt .*: OverflowError: out of bounds"):
+        ScorerJudge(broken).judge([ShownPair(make_pair(), "a", 0)])
 
 
 @pytest.mark.parametrize("fields", [{}, {"score_a": 1.0}])

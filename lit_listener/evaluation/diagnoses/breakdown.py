@@ -137,7 +137,7 @@ def _by_group(
     if not sizes:
         return None
     by_size = sorted(sizes, key=lambda group: (-sizes[group], group))
-    shown, rare = by_size[:MOST_SHOWN], by_size[MOST_SHOWN:]
+    shown, rare = sorted(by_size[:MOST_SHOWN]), by_size[MOST_SHOWN:]
     cells: list[dict[str, Measured]] = []
     for of_run in grouped.values():
         members = {group: of_run.get(group, []) for group in shown}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
-from lit_listener.evaluation.diagnoses.lines import table_lines, told
+from lit_listener.evaluation.diagnoses.lines import THINKS_NOT, table_lines, told
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.results import Measured, ResultTable, Runs, Unit, measured
 
@@ -59,8 +59,9 @@ def table_4(runs: Runs) -> ResultTable:
 
 
 def _cells(rows: Sequence[Prediction]) -> dict[str, Measured]:
-    readable = [row for row in rows if not row.unparsable]
-    none = "no answer can be read"
+    answered = [row for row in rows if not row.unparsable]
+    readable = [row for row in answered if row.thinks]
+    none = THINKS_NOT if answered else "no answer can be read"
     missing_judge = "no text judge was asked: set model.evaluation.text_judge" if readable else none
     missing_listener = "no listener heard these traces" if readable else none
     missing_independent = (

@@ -7,7 +7,7 @@ papers.
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from lit_listener.evaluation.diagnoses.lines import table_lines, told
+from lit_listener.evaluation.diagnoses.lines import THINKS_NOT, table_lines, told
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.results import Measured, ResultTable, Runs, measured
 
@@ -54,6 +54,8 @@ def _cells(rows: Sequence[Prediction]) -> dict[str, Measured]:
     stripped = [_p_label(row, row.listener_p_second_stripped) for row in heard]
     if not labelled:
         none = "no completion is about a pair with an image that people prefer"
+    elif not any(row.thinks for row in rows):
+        none = THINKS_NOT
     elif all(row.listener_p_second_stripped is None for row in rows):
         none = "no listener heard stripped traces: set model.evaluation.strip_verdicts, and a listener"
     else:

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from lit_listener.evaluation.results import Line, Measured
 
+THINKS_NOT = "this judge does not think aloud"
+"""Why a scorer has no figures about thoughts."""
+
 
 def table_lines(names: Mapping[str, str], cells: Sequence[Mapping[str, Measured]]) -> tuple[Line, ...]:
     """One line a measure, with a cell a run.

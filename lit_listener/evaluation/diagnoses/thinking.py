@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from types import MappingProxyType
 
-from lit_listener.evaluation.diagnoses.lines import table_lines, told
+from lit_listener.evaluation.diagnoses.lines import THINKS_NOT, table_lines, told
 from lit_listener.evaluation.judged_pairs import JudgedPair, judged_pairs
 from lit_listener.evaluation.results import Measured, ResultTable, Runs, measured
 
@@ -68,11 +68,12 @@ def _cells(pairs: Sequence[JudgedPair]) -> dict[str, Measured]:
         and (without := pair.worth(p_a)) is not None
     ]
     prompts = [prompt for prompt, _, _ in worth]
-    none = (
-        "no answer without thoughts was asked for: set model.evaluation.without_thinking"
-        if any(pair.preferred for pair in pairs)
-        else "no pair has an image that people prefer"
-    )
+    if not any(pair.preferred for pair in pairs):
+        none = "no pair has an image that people prefer"
+    elif not any(row.thinks for pair in pairs for row in pair.rows):
+        none = THINKS_NOT
+    else:
+        none = "no answer without thoughts was asked for: set model.evaluation.without_thinking"
     # Both sides have one value a pair, so that the paired bootstrap of their means is that of the differences.
     gained = [with_thoughts - without for _, with_thoughts, without in worth]
     return {

@@ -80,5 +80,5 @@ def _generators(pairs: Sequence[JudgedPair]) -> int | None:
 
 
 def _contradictions(rows: Sequence[Prediction]) -> Measured:
-    values = [None if row.unparsable else float(row.contradicts) for row in rows]
-    return measured(values, [row.prompt_id for row in rows], none="no completion has an answer that can be read")
+    none = "no completion has thoughts and an answer that can be read"
+    return measured([row.contradiction for row in rows], [row.prompt_id for row in rows], none=none)

@@ -19,7 +19,7 @@ def write_report(
 ) -> Path:
     """Write a report; each file is there whole or not at all, and the page comes last.
 
-    Files of an earlier report are replaced where the new one has files of the same names; others are left alone.
+    Pictures and CSVs of an earlier report in the same folder are deleted; other files are left alone.
 
     Args:
         runs: Names of the runs that are reported on.
@@ -40,6 +40,9 @@ def write_report(
     if len(set(sources)) < len(sources):
         raise ValueError(f"a report holds one section a source, got {sources}")
     output = Path(output)
+    if (output / "report.html").is_file():  # what lies in its folders is an earlier report's
+        for old in (*(output / "figures").glob("*.png"), *(output / "data").glob("*.csv")):
+            old.unlink()
     pictures = {(section.source, plot.key): png(plot) for section in sections for plot in section.plots}
     for (source, key), picture in pictures.items():
         with replaced_file(output / "figures" / f"{file_stem(source, key)}.png") as beside:

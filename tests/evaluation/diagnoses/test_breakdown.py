@@ -64,7 +64,7 @@ def test_by_generator_by_hand(predict):
         predict(pair_id="4", generator_a="z", generator_b="x", label=None, share_a=0.5),
     ]
     table = by_generator({"mine": rows, "other": rows[2:3]})
-    assert [line.key for line in table.lines] == ["generator/y", "generator/x", "generator/z"]
+    assert [line.key for line in table.lines] == ["generator/x", "generator/y", "generator/z"]  # by name
     assert means(table) == pytest.approx(
         {"generator/y": 2 / 3, "generator/x": 0.0, "generator/z": math.nan}, nan_ok=True
     )

@@ -18,7 +18,11 @@ def test_write_report(runs, images, sections, about, tmp_path):
     assert len(tables) == 7  # of 3 tables and 4 plots
     assert {"held_in-figure_3.png", "held_in-reliability.png"} <= pictures
     assert {"held_in-figure_3.csv", "held_in-table_2.csv"} <= tables
+    (output / "data" / "of-an-earlier-report.csv").touch()
+    (output / "notes.txt").touch()  # somebody's own
     write_report(tuple(runs), sections, None, output, about)  # again, over the first
+    assert not (output / "data" / "of-an-earlier-report.csv").exists()
+    (output / "notes.txt").unlink()
     assert {found.name for found in output.iterdir()} == {"report.html", "figures", "data"}
     assert 'id="samples"' not in path.read_text(encoding="utf-8")
 

@@ -1,5 +1,8 @@
 "use strict";
 // Shows the sampled pairs. Whatever comes from data is set as text, never as HTML.
+// On a phone the contents would fill the first screen.
+if (window.matchMedia("(max-width: 50rem)").matches) document.querySelector(".contents details").open = false;
+
 (() => {
   const PAGE = 20; // pairs a page
   const NAMES = { error: ["Errors", "wrong"], contradiction: ["Contradictions", "contradiction"],
@@ -57,7 +60,9 @@
     const bar = make("div", { className: "bar", "aria-hidden": "true" }, make("span"), make("span"));
     bar.children[0].style.flex = `${pair.share} 0 0`;
     bar.children[1].style.flex = `${1 - pair.share} 0 0`;
-    const text = `People: A ${percent(pair.share)}, B ${percent(1 - pair.share)} (${votes})`;
+    const plain = !pair.votes && [0, 0.5, 1].includes(pair.share);
+    const winner = pair.share === 0.5 ? "People prefer neither" : `People prefer ${pair.share > 0.5 ? "A" : "B"}`;
+    const text = plain ? `${winner} (shares of votes not told)` : `People: A ${percent(pair.share)}, B ${percent(1 - pair.share)} (${votes})`;
     return make("div", { className: "vote" }, text, bar);
   }
 
