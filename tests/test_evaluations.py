@@ -1,6 +1,7 @@
 """Evaluations by the command line: broken off anywhere, gone on with, and refused where figures would be mixed."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -76,6 +77,13 @@ def test_figures_of_two_settings_are_not_mixed(refuse, path, tmp_path):  # noqa:
     assert "was broken off; go on with it: --resume" in refuse("test", "--config", path, "--run_dir", run)
     assert call("test", "--resume", run) == 0
     assert "that has ended; go on with it: --resume" in refuse("test", "--config", path, "--run_dir", run)
+
+
+@pytest.mark.slow
+def test_a_scorer_that_is_not_there(refuse, path, tmp_path):  # noqa: F811
+    scorer = ("--model", "lit_listener.training.ScorerJudge", "--model.init_args.scorer", "json.nothere")
+    said = refuse("test", *scorer, "--run_dir", tmp_path / "run", status=2)
+    assert re.fullmatch(r"error: model: scorer: .*: module 'json' has no attribute 'nothere'", said.strip())
 
 
 @pytest.mark.slow

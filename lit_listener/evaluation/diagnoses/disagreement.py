@@ -66,7 +66,7 @@ def figure_2(runs: Runs) -> ResultPlot:
     return ResultPlot(
         "figure_2",
         "Accuracy against the disagreement of model and listener",
-        "distance between the model's and the listener's probabilities",
+        "distance of the listener's probabilities from the model's (l2)",
         "accuracy of the sampled answer",
         tuple(curves),
         paper="Listener paper, Figure 2",
