@@ -10,8 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from lit_listener.evaluation.predictions_file import read_predictions
 from lit_listener.training.run.evaluations import PARTS
@@ -142,3 +144,47 @@ def test_two_processes_judge_what_one_does_and_either_goes_on_with_the_others_wo
         for before, after in zip(expected, read_predictions(run / "predictions.parquet"), strict=True):
             for name, value in asdict(before).items():
                 assert asdict(after)[name] == (pytest.approx(value, abs=1e-5) if isinstance(value, float) else value)
+
+
+def script_counts(ranking: list[int], rewards: list[float]) -> tuple[int, int]:
+    """Right and counted pairs of a list, as ImageReward's test script has them: equal rewards are wrong."""
+    right = counted = 0
+    for i in range(len(ranking)):
+        for j in range(i + 1, len(ranking)):
+            if ranking[i] != ranking[j]:
+                better, worse = (i, j) if ranking[i] < ranking[j] else (j, i)
+                counted += 1
+                right += rewards[better] > rewards[worse]
+    return right, counted
+
+
+@pytest.mark.slow
+def test_planted_scores_on_imagerewards_list_file_give_what_the_authors_scripts_give(tmp_path):
+    rng = np.random.default_rng(0)
+    sizes = [4] * 194 + [5] * 2 + [6] * 45 + [7] * 159 + [8] * 43 + [9] * 23  # of the published file: 466 prompts
+    for number in range(9):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    rows = [
+        {
+            "id": f"{n:03d}",
+            "prompt": f"prompt {n}",
+            "generations": [f"{number}.png" for number in range(size)],
+            "ranking": rng.integers(1, size + 1, size).tolist(),  # with ties
+            "planted": rng.integers(0, 6, size).astype(float).tolist(),  # with ties
+        }
+        for n, size in enumerate(sizes)
+    ]
+    (tmp_path / "test.json").write_text(json.dumps(rows))
+    options = {"path": str(tmp_path / "test.json"), "split": "test", "scores": "planted"}
+    source = {"class_path": "lit_listener.data.sources.ImageRewardDB", "init_args": options}
+    judge = ("--model", "lit_listener.training.ScorerJudge", "--trainer.accelerator", "cpu")
+    run = tmp_path / "run"
+    assert call("test", *judge, "--data.test", json.dumps({"ir": source}), "--run_dir", run) == 0
+    told = json.loads((run / "results.json").read_text())["sources"]["ir"]["measures"]["run"]
+    counts = [script_counts(row["ranking"], row["planted"]) for row in rows]
+    right, counted = (sum(column) for column in zip(*counts, strict=True))
+    assert told["accuracy/micro"]["mean"] == pytest.approx(right / counted, abs=1e-12)
+    assert told["accuracy/micro"]["rows"] == counted
+    per_list = [right / counted for right, counted in counts if counted]  # HPSv2's script: the mean over lists
+    assert told["accuracy/macro"]["mean"] == pytest.approx(sum(per_list) / len(per_list), abs=1e-12)
+    assert told["lists/all_pairs_micro"]["mean"] == pytest.approx(right / counted, abs=1e-12)
