@@ -18,7 +18,7 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from lit_listener.data.records import PairSource, ShownPair, Side
+from lit_listener.data.records import PairSource, PreferencePair, ShownPair, Side
 
 Place = tuple[int, int, int]
 """(index of the pair, label it shall have, epoch); ~index for a pair that is only there to keep ranks in step."""
@@ -181,7 +181,11 @@ class ShownPairs(Dataset[ShownPair]):
         index, label, epoch = place
         counted = index >= 0
         index = index if counted else ~index
-        pair = self._pairs[index]
-        preferred: Side = pair.preferred or "a"
-        other: Side = "b" if preferred == "a" else "a"
-        return ShownPair(pair, preferred if label == 0 else other, index, epoch, counted)
+        return ShownPair(pair := self._pairs[index], first_shown(pair, label), index, epoch, counted)
+
+
+def first_shown(pair: PreferencePair, label: int) -> Side:
+    """The side that is displayed first where this label is to be the right one; of a tie, image a counts as right."""
+    preferred: Side = pair.preferred or "a"
+    other: Side = "b" if preferred == "a" else "a"
+    return preferred if label == 0 else other

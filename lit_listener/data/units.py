@@ -16,7 +16,7 @@ import numpy as np
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from lit_listener.data.order import EpochOrder, Orders
+from lit_listener.data.order import EpochOrder, Orders, first_shown
 from lit_listener.data.records import ListSource, PairSource, RankedList, ShownPair, Side
 
 ListProtocol = Literal["pairs", "anchor"]
@@ -68,9 +68,7 @@ class PairUnits(Units):
         found = []
         for index, of_pair in groupby(self._units[unit], key=lambda place: place[0]):
             pair = self._pairs[index]
-            preferred: Side = pair.preferred or "a"
-            other: Side = "b" if preferred == "a" else "a"
-            found += [ShownPair(pair, preferred if label == 0 else other, index) for _, label in of_pair]
+            found += [ShownPair(pair, first_shown(pair, label), index) for _, label in of_pair]
         return found
 
     def place(self, unit: int) -> int:

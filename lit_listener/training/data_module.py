@@ -128,14 +128,20 @@ class PreferenceData(lightning.LightningDataModule):
         return AnchorUnits(lists, self.seed, self.eval_orders, self.anchors, self.anchor)
 
     def images_of(self, row: Prediction) -> tuple[Image, Image]:
-        """The two images, a and b, that a judgement of a test source is about."""
+        """The two images, a and b, that a judgement of a test source is about.
+
+        Raises:
+            ValueError: the source has other pairs now.
+        """
         pairs = self.test[row.source]
         if self.eval_lists == "anchor" and row.item_a is not None and row.item_b is not None:
             lists = pairs.ranked_lists()
             assert lists is not None
             ranked = lists[row.index]
-            return ranked.images[row.item_a], ranked.images[row.item_b]
-        pair = pairs[row.index]
+            items = ranked.items or tuple(range(len(ranked.images)))  # bad rows leave gaps in the numbers
+            pair = ranked.pair(items.index(row.item_a), items.index(row.item_b))
+        else:
+            pair = pairs[row.index]
         if pair.pair_id != row.pair_id:
             raise ValueError(f"data.test.{row.source}: pair {row.index} is {pair.pair_id} now, and was {row.pair_id}")
         return pair.image_a, pair.image_b

@@ -1,5 +1,6 @@
 import json
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jsonargparse
@@ -9,9 +10,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
+from lit_listener.data.records import ListSource, PairSource, PreferencePair, RankedList
 from lit_listener.data.shapes import ShapesPairs
 from lit_listener.data.sources import PairTable
+from lit_listener.evaluation.prediction import Prediction
 from lit_listener.training.data_module import PreferenceData
+from lit_listener.training.judged import shown_facts
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -138,3 +142,55 @@ def test_a_step_that_cannot_be_shared_evenly_is_refused():
     module.trainer = SimpleNamespace(global_rank=0, world_size=3)
     with pytest.raises(ValueError, match=r"data.batch_size: 4 pairs.*shared evenly by 3 processes; choose a multiple"):
         module.train_dataloader()
+
+
+class Gaps(ListSource):
+    """A list of three images, the second of five that its table has and the fourth being bad."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def size(self, index: int) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> RankedList:
+        images = tuple(Image.new("L", (2, 2), 10 * item) for item in (0, 2, 4))
+        return RankedList("a dog", images, (1.0, 2.0, 3.0), "list", "prompt", ("",) * 3, items=(0, 2, 4))
+
+
+class OfGaps(PairSource):
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> PreferencePair:
+        return Gaps()[0].pair(*((0, 1), (0, 2), (1, 2))[index])
+
+    def ranked_lists(self) -> Gaps:
+        return Gaps()
+
+
+@pytest.mark.parametrize("protocol", ["pairs", "anchor"])
+def test_a_judgements_images_are_found_again(protocol):
+    data = PreferenceData(test={"lists": OfGaps()}, eval_lists=protocol)
+    units = data.units("lists")
+    shown = [one for unit in range(len(units)) for one in units.show(unit)]
+    for one in shown:
+        row = Prediction(
+            **shown_facts(one, "lists"),
+            rollout=0,
+            answer=0,
+            outcome="ok",
+            p_second=0.5,
+            listener_p_second=None,
+            listener_p_correct=None,
+            contradicts=False,
+            stated_verdict=None,
+            length=1,
+            truncated=False,
+            trace="",
+        )
+        image_a, image_b = data.images_of(row)
+        assert image_a.getpixel((0, 0)) == 10 * row.item_a
+        assert image_b.getpixel((0, 0)) == 10 * row.item_b
+    with pytest.raises(ValueError, match=r"data\.test\.lists: pair .* is .* now, and was another"):
+        data.images_of(replace(row, pair_id="another"))
