@@ -1,7 +1,6 @@
 """The command line before Lightning reads it: what was typed, which a config does not say; and how errors sound."""
 
 import contextlib
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from lit_listener.training.run.evaluations import config_file, find_evaluation
 from lit_listener.training.run.folder import find_run, newest_folder
+from lit_listener.training.run.reasons import one_reason
 
 JUDGING = ("test", "predict")
 """The commands that gather judgements, and go on with them."""
@@ -24,23 +24,7 @@ class QuietParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Leave out what was given, which is the config, and the types it is not of, if there is one real reason."""
-        super().error(_one_reason(message.split("\n  Given value type:", maxsplit=1)[0]), ex)
-
-
-_FRAME = re.compile(
-    r"Parser key |Does not validate against|Subtypes: |Errors:|Problem with given class_path|"
-    r"Expected a <class 'NoneType'>"
-)
-"""Lines of jsonargparse's messages that frame the reasons."""
-
-
-def _one_reason(message: str) -> str:
-    """The reason that jsonargparse gives among the types that a value might have been of, where there is but one."""
-    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
-    reasons = [line for line in lines if line and not _FRAME.match(line)]
-    if "Union subtypes" not in message or len(reasons) != 1:
-        return message
-    return ": ".join([*re.findall(r'Parser key "([^"]+)"', message), *reasons])
+        super().error(one_reason(message), ex)
 
 
 def without_the_config(error: ValueError) -> ValueError:

@@ -15,6 +15,7 @@ from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import read_predictions
 from lit_listener.training.data_module import PreferenceData
 from lit_listener.training.run.evaluations import PARTS, config_file
+from lit_listener.training.run.reasons import one_reason
 
 _VERSIONS = ("torch", "transformers", "lightning")
 _CONFIGS = ("test", "predict")
@@ -36,19 +37,28 @@ def read_runs(folders: Sequence[Path]) -> dict[str, list[Prediction]]:
 
 
 def pictures_of(folders: Sequence[Path]) -> Callable[[Prediction], tuple[Image, Image] | None]:
-    """Gives the pictures of a judged pair, from the data that the runs' configs name; None where it cannot be had.
+    """Gives the pictures of a judged pair, from the data that the runs' configs name; None where no config does.
 
-    A folder of predictions without a config, or one whose data has gone, has no pictures.
+    What it gives raises ValueError or OSError, with the reason, where that data cannot be opened or has changed.
     """
-    data = [opened for folder in folders if (opened := _data(folder)) is not None]
+    modules: list[PreferenceData] = []
+    failed: list[Exception] = []
+    for folder in folders:
+        try:
+            modules += _data(folder)
+        except (OSError, ValueError, ImportError, jsonargparse.ArgumentError) as error:
+            failed.append(ValueError(f"the data of {folder} cannot be opened: {one_reason(str(error))}"))
 
     def pictures(row: Prediction) -> tuple[Image, Image] | None:
-        for module in data:
+        reasons = list(failed)
+        for module in modules:
             if row.source in module.test:
                 try:
                     return module.images_of(row)
-                except (OSError, ValueError, IndexError):
-                    continue
+                except (OSError, ValueError, IndexError) as error:
+                    reasons.append(error)
+        if reasons:
+            raise reasons[-1]
         return None
 
     return pictures
@@ -88,17 +98,13 @@ def _config(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def _data(folder: Path) -> PreferenceData | None:
-    """The data module of a run, and no model; None where there is no config, or its data cannot be opened."""
+def _data(folder: Path) -> list[PreferenceData]:
+    """The data module of a run, and no model; none where there is no config."""
     config = _config(folder)
     if config is None:
-        return None
+        return []
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(PreferenceData, "data")
-    try:
-        module: PreferenceData = parser.instantiate_classes(
-            parser.parse_object({"data": {**config["data"], "train": None}})
-        ).data
-    except (OSError, ValueError, ImportError, jsonargparse.ArgumentError):
-        return None
-    return module
+    parsed = parser.parse_object({"data": {**config["data"], "train": None}})
+    module: PreferenceData = parser.instantiate_classes(parsed).data
+    return [module]

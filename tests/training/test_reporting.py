@@ -51,10 +51,12 @@ def test_pictures_come_from_the_data_that_the_config_names(run):
     assert image_b.tobytes() == pairs(3)[2].image_b.tobytes()
     source["init_args"]["seed"] = 1  # other pairs now
     (run / "test_config.yaml").write_text(yaml.safe_dump(config))
-    assert pictures_of([run])(row) is None
+    with pytest.raises(ValueError, match=r"data\.test\.held_in: pair 2 is shapes-.* now, and was shapes-"):
+        pictures_of([run])(row)
     source["class_path"] = "gone.Away"
     (run / "test_config.yaml").write_text(yaml.safe_dump(config))
-    assert pictures_of([run])(row) is None
+    with pytest.raises(ValueError, match=r"the data of .*one cannot be opened: data.test: No module named 'gone'"):
+        pictures_of([run])(row)
 
 
 def test_a_report_says_what_it_is_of(run):
