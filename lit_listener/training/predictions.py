@@ -37,7 +37,9 @@ class PredictionsFile(Callback):
         """Neither keep nor show: for who goes on with the predictions."""
         self.goes_on = False
         """Leave out what the folder's parts hold already."""
-        self._parts = PredictionParts(Path())
+        self._parts = PredictionParts(Path(PARTS))
+        self._judges = False
+        """Whether this is an evaluation: the callback stands by in training too."""
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Find out, before there are loaders, what was judged before.
@@ -45,7 +47,8 @@ class PredictionsFile(Callback):
         Raises:
             FileExistsError: the folder holds an evaluation, and nobody said what to do with it.
         """
-        if stage not in ("test", "predict"):
+        self._judges = stage in ("test", "predict")
+        if not self._judges:
             return
         folder = Path(trainer.default_root_dir) / (f"gathering-{PARTS}" if self.only_gather else PARTS)
         self._parts = PredictionParts(folder, trainer.global_rank)
@@ -124,7 +127,9 @@ class PredictionsFile(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         """Say how to go on."""
-        if trainer.is_global_zero and not self.only_gather and (judged := self._parts.places()):
+        if not self._judges or self.only_gather or not trainer.is_global_zero:
+            return
+        if judged := self._parts.places():
             count = sum(map(len, judged.values()))
             command = f"python -m lit_listener {'predict' if trainer.predicting else 'test'}"
             again = f"{command} --resume {shlex.quote(str(self._parts.folder.parent))}"

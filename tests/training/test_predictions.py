@@ -116,6 +116,20 @@ def test_who_is_interrupted_is_told_how_to_go_on(tmp_path, capsys):
     )
 
 
+def test_a_training_that_breaks_off_is_no_evaluation(tmp_path, monkeypatch, capsys):
+    class Break(Callback):
+        def on_train_batch_start(self, *args: Any) -> None:
+            raise OSError("the machine went away")
+
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, tmp_path / PARTS):
+        folder.mkdir(exist_ok=True)
+        (folder / "0000.parquet").write_bytes(b"somebody's own")
+    with pytest.raises(OSError, match="went away"):
+        trainer(tmp_path / "run", 1, PredictionsFile(), Break()).fit(grpo(), data())
+    assert "were judged" not in capsys.readouterr().err
+
+
 def test_a_part_that_was_being_written_is_not_read(tmp_path):
     parts = PredictionParts(tmp_path / PARTS)
     (tmp_path / PARTS).mkdir()
