@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import lightning
+from lightning.pytorch.utilities import rank_zero_info
 from PIL.Image import Image
 from torchdata.stateful_dataloader import StatefulDataLoader
 
@@ -16,6 +17,8 @@ from lit_listener.data.watched import watched
 from lit_listener.evaluation.prediction import Prediction
 
 Record = TypeVar("Record")
+_MANY = 50_000
+"""Training pairs whose prompts take seconds to read."""
 
 
 class PreferenceData(lightning.LightningDataModule):
@@ -153,6 +156,10 @@ class PreferenceData(lightning.LightningDataModule):
         wanted = {prompt: normalised(prompt) for prompt in prompts}
         missing = set(wanted.values())
         train = self.train
+        if len(train) > _MANY:
+            rank_zero_info(
+                f"Looking for test prompts among {len(train):,} trained on (not with data.check_overlap: false)"
+            )
         for prompt in watched(train.prompt, range(len(train)), "looking for test prompts among those trained on"):
             missing.discard(normalised(prompt))
             if not missing:
