@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
-from lit_listener.command_line import JUDGING, QuietParser, command_line, typed, with_own_config, without_the_config
+from lit_listener.command_line import QuietParser, command_line, typed, with_own_config, without_the_config
 from lit_listener.training.callbacks import ExportModel, SampleTable
 from lit_listener.training.data_module import PreferenceData
 from lit_listener.training.judging_module import JudgingModule
@@ -29,7 +29,7 @@ from lit_listener.training.plan.callback import PlanMemory, printed_plan
 from lit_listener.training.predictions import PredictionsFile
 from lit_listener.training.run.checkpoints import RunCheckpoint
 from lit_listener.training.run.config import SaveRunConfig, run_loggers
-from lit_listener.training.run.evaluations import FoundEvaluation, find_evaluation, refuse_other_settings
+from lit_listener.training.run.evaluations import JUDGING, FoundEvaluation, find_evaluation, refuse_other_settings
 from lit_listener.training.run.folder import (
     CHOSEN_FOLDER,
     FoundRun,

@@ -8,12 +8,9 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from lit_listener.training.run.evaluations import config_file, find_evaluation
+from lit_listener.training.run.evaluations import JUDGING, config_file, find_evaluation
 from lit_listener.training.run.folder import find_run, newest_folder
 from lit_listener.training.run.reasons import one_reason
-
-JUDGING = ("test", "predict")
-"""The commands that gather judgements, and go on with them."""
 
 
 class QuietParser(LightningArgumentParser):

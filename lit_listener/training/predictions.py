@@ -19,7 +19,7 @@ from lit_listener.evaluation.results_file import write_results
 from lit_listener.evaluation.tables import result_table
 from lit_listener.training.data_module import PreferenceData
 from lit_listener.training.reporting import about_runs
-from lit_listener.training.run.evaluations import PARTS, fingerprint
+from lit_listener.training.run.evaluations import JUDGING, PARTS, fingerprint
 from lit_listener.training.terminal import wide_terminal
 from lit_listener.vlm import ranks
 
@@ -47,7 +47,7 @@ class PredictionsFile(Callback):
         Raises:
             FileExistsError: the folder holds an evaluation, and nobody said what to do with it.
         """
-        self._judges = stage in ("test", "predict")
+        self._judges = stage in JUDGING
         if not self._judges:
             return
         folder = Path(trainer.default_root_dir) / (f"gathering-{PARTS}" if self.only_gather else PARTS)

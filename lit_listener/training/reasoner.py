@@ -17,6 +17,7 @@ from lit_listener.training.asked import Asked
 from lit_listener.training.examination import Examination, Rescored
 from lit_listener.training.judged import said, shown_facts
 from lit_listener.training.policy_module import PolicyModule
+from lit_listener.training.run.evaluations import JUDGING
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Listener
 
@@ -42,7 +43,7 @@ class Reasoner(PolicyModule):
     def setup(self, stage: str) -> None:
         """Note whether this is an evaluation."""
         super().setup(stage)
-        self._examines = stage in ("test", "predict")
+        self._examines = stage in JUDGING
 
     def configure_model(self) -> None:
         """Load policy, reference and listener, once; and whom only an evaluation asks, for an evaluation."""

@@ -14,11 +14,10 @@ import lit_listener
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import read_predictions
 from lit_listener.training.data_module import PreferenceData
-from lit_listener.training.run.evaluations import PARTS, config_file
+from lit_listener.training.run.evaluations import JUDGING, PARTS, config_file
 from lit_listener.training.run.reasons import one_reason
 
 _VERSIONS = ("torch", "transformers", "lightning")
-_CONFIGS = ("test", "predict")
 
 
 def read_runs(folders: Sequence[Path]) -> dict[str, list[Prediction]]:
@@ -90,7 +89,7 @@ def _predictions(folder: Path) -> list[Prediction]:
 
 
 def _config(folder: Path) -> dict[str, Any] | None:
-    for command in _CONFIGS:
+    for command in JUDGING:
         path = config_file(folder, command)
         if path.is_file():
             config: dict[str, Any] = yaml.safe_load(path.read_text())

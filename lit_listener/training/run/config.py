@@ -11,7 +11,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from lit_listener.evaluation.replaced_file import replaced_file
-from lit_listener.training.run.evaluations import config_file
+from lit_listener.training.run.evaluations import JUDGING, config_file
 from lit_listener.training.run.folder import changes, free_name
 from lit_listener.training.run.metrics_file import MetricsFile
 
@@ -36,7 +36,7 @@ class SaveRunConfig(SaveConfigCallback):
         """Save, but not for ``validate``; where a run is gone on with, once that has worked."""
         if stage == "fit" and not self.replaces:
             super().setup(trainer, pl_module, stage)
-        if stage in ("test", "predict") and not self.replaces and trainer.is_global_zero:
+        if stage in JUDGING and not self.replaces and trainer.is_global_zero:
             command = "test" if stage == "test" else "predict"  # Lightning's stage is an enumeration's member
             with replaced_file(config_file(Path(trainer.default_root_dir), command)) as beside:
                 beside.write_text(self.parser.dump(self.config, skip_none=False))

@@ -9,6 +9,9 @@ import yaml
 
 from lit_listener.training.run.folder import changes
 
+JUDGING = ("test", "predict")
+"""The commands that gather judgements, and go on with them; Lightning's stages have the same names."""
+
 PARTS = "predictions.parts"
 """Folder with what was judged so far."""
 
