@@ -1,8 +1,22 @@
 """Train vision-language reasoners with GRPO and a listener to judge which of two images people prefer."""
 
 import logging
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from lit_listener.judging.judge import Judge
+
+__all__ = ["Judge", "__version__"]
 __version__ = "0.1.0"
 
 # bitsandbytes, which peft and transformers import, warns on some CPUs of a missing kernel that nothing here uses.
 logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(lambda record: "gemm_4bit_forward" not in str(record.msg))
+
+
+def __getattr__(name: str) -> Any:
+    """``Judge``, imported when it is first asked for: the command line's help must not wait for torch."""
+    if name == "Judge":
+        from lit_listener.judging.judge import Judge  # noqa: PLC0415
+
+        return Judge
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,12 @@ _FETCHED = re.compile(r"https?://", re.IGNORECASE)
 
 
 def open_image(
-    source: str | Path | bytes, *, min_pixels: int = 1, max_pixels: int = MAX_PIXELS, allow_urls: bool = False
+    source: str | Path | bytes,
+    *,
+    min_pixels: int = 1,
+    max_pixels: int = MAX_PIXELS,
+    allow_urls: bool = False,
+    formats: tuple[str, ...] | None = None,
 ) -> Image.Image:
     """Read and decode an image.
 
@@ -31,6 +36,8 @@ def open_image(
         source: A path, or the bytes of an image file; a text may be an http(s) address where ``allow_urls`` is set.
         min_pixels: Refuse images with fewer pixels than this, such as the placeholders of failed downloads.
         max_pixels: Refuse images with more pixels than this, before they are decoded.
+        formats: Pillow's names of the formats that are read ("PNG", "JPEG", ...); None for all that Pillow knows, some
+            of which start other programs.
         allow_urls: Fetch an image from its address, of ``MAX_FETCHED_BYTES`` at most; without it addresses are refused.
 
     Returns:
@@ -48,9 +55,9 @@ def open_image(
             raise ValueError(f"images are read from files, not from URLs: download {name} first")
         source = _fetch(source)
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
             _check_size(*image.size, min_pixels, max_pixels)
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no image {name}") from None
     except UnidentifiedImageError:
@@ -82,7 +89,12 @@ def _check_size(width: int, height: int, min_pixels: int, max_pixels: int) -> No
         raise ValueError(f"its {width}x{height} pixels are fewer than min_pixels={min_pixels}")
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image as RGB, 8 bits a channel, transparent parts white.
+
+    Raises:
+        ValueError: its pixels are floating-point numbers, which have no fixed range.
+    """
     convert = _CONVERSIONS.get(image.mode)
     if convert is not None:
         return convert(image)

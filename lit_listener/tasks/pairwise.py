@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from lit_listener.data.records import Demonstration, ShownPair
 from lit_listener.tasks import verdicts
 from lit_listener.tasks.task import Question
-from lit_listener.tasks.transcript import Transcript, beyond_repair, parse_transcript
+from lit_listener.tasks.transcript import Transcript, beyond_repair, closing, parse_transcript
 
 DEFAULT_SYSTEM = "You are a careful judge of images that were generated from a text prompt."
 DEFAULT_TEMPLATE = """\
@@ -171,6 +171,10 @@ class PairwisePreference:
     def opening(self, trace: str) -> str:
         """A completion with these thoughts, up to the answer's place; tags in them are cut out, as are chat tokens."""
         return f"<think>{_CHAT_TOKEN.sub('', _TAG.sub('', trace))}</think><answer>"
+
+    def closing(self, raw: bytes) -> tuple[int, str]:
+        """How many bytes of a completion without an answer's place are kept, and the text that leads them to one."""
+        return closing(raw)
 
     def in_words(self, answer: int) -> str:
         """The label and what it means: 0 (the first image is better).

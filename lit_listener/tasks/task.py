@@ -70,6 +70,9 @@ class Task(Protocol):
     def opening(self, trace: str) -> str:
         """A completion with these thoughts, up to the answer's place."""
 
+    def closing(self, raw: bytes) -> tuple[int, str]:
+        """How a completion without an answer's place is led to one: how many bytes are kept, and what follows."""
+
     def in_words(self, answer: int) -> str:
         """An answer in words, for a reader who knows no labels."""
 

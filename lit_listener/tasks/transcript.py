@@ -122,6 +122,26 @@ def beyond_repair(raw: bytes, labels: Sequence[str]) -> bool:
     )
 
 
+def closing(raw: bytes) -> tuple[int, str]:
+    """How a completion without an answer's place is led to one.
+
+    Thoughts that were not closed are closed; a tag that was begun is written anew; an answer block that stands open, or
+    whose label is fused with the tag, is cut behind its tag.
+
+    Args:
+        raw: The bytes of the completion.
+
+    Returns:
+        How many of the bytes are kept, and the text that follows them, after which the label would stand.
+    """
+    opened = raw.rfind(_ANSWER_OPENS)
+    if opened >= 0:
+        return opened + len(_ANSWER_OPENS), ""
+    missing = (_ANSWER_OPENS,) if _THINK_CLOSES in raw else (_THINK_CLOSES, _ANSWER_OPENS)
+    begun = max(size for size in range(len(missing[0])) if raw.endswith(missing[0][:size]))
+    return len(raw) - begun, b"".join(missing).decode()
+
+
 def _can_become(space: bytes, tag: bytes, *, done: bool) -> bool:
     """Whether this is white space, and, where the tag after it is not there yet, perhaps the tag's beginning."""
     return not space.strip() or (not done and tag.startswith(space.lstrip()))

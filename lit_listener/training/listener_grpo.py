@@ -24,7 +24,6 @@ from lit_listener.objective import (
     shaped_reward,
 )
 from lit_listener.tasks import Transcript
-from lit_listener.training.asked import Asked, packed_scores
 from lit_listener.training.grpo_options import Objective, RewardWeights, Updates, check_batch
 from lit_listener.training.grpo_update import pass_loss
 from lit_listener.training.reasoner import Reasoner
@@ -40,6 +39,7 @@ from lit_listener.training.step_report import (
 )
 from lit_listener.training.stopping import StopRequested
 from lit_listener.vlm import ranks
+from lit_listener.vlm.asked import Asked, packed_scores
 from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Heard

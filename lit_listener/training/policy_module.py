@@ -3,7 +3,6 @@
 The steps are what training and judging are made of: ask, roll out, read, score by the reference, let the listener hear.
 """
 
-import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,24 +17,23 @@ from torch.distributed.tensor import DTensor
 
 from lit_listener.data.records import ShownPair
 from lit_listener.tasks import PairwisePreference, Task, Transcript
-from lit_listener.training.asked import Asked, packed_scores
 from lit_listener.training.judging_module import JudgingModule
 from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
 from lit_listener.training.out_of_memory import TokenBudget
 from lit_listener.training.schedule import Schedule
 from lit_listener.training.strategies import data_parallel_mesh
 from lit_listener.vlm import ranks
+from lit_listener.vlm.asked import Asked
 from lit_listener.vlm.backbone import Backbone, Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import label_token_ids
 from lit_listener.vlm.image_cache import ImageCache
 from lit_listener.vlm.listeners import Heard, Hearing, Listener, ReferenceListener
 from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
-from lit_listener.vlm.passes import Pass
 from lit_listener.vlm.rollout import GroupedRollout, RolloutEngine, Sampling
-from lit_listener.vlm.rollout.engine import Draw
-from lit_listener.vlm.sharding import Sharding, gathered_weights, is_sharded, shard
+from lit_listener.vlm.sharding import Sharding, shard
 from lit_listener.vlm.streams import ItemKey
+from lit_listener.vlm.thinker import Thinker
 
 
 class PolicyModule(JudgingModule):
@@ -201,47 +199,31 @@ class PolicyModule(JudgingModule):
 
     # ---- the named steps -----------------------------------------------------------------------------------------
 
+    @property
+    def thinker(self) -> Thinker:
+        """The policy as it is asked, with the module's options as they are now."""
+        return Thinker(
+            policy=self.policy,
+            reader=self.reader,
+            task=self.task,
+            label_ids=self.label_ids,
+            sampling=self.sampling,
+            engine=self.engine,
+            image_cache=self.image_cache,
+            passes=self.budget,
+            rollout_passes=self.rollout_budget,
+            sharding=self.sharding,
+        )
+
     def ask(self, shown: Sequence[ShownPair], keys: list[ItemKey]) -> Asked:
-        """Word the questions, encode them, and encode their images (once, where the vision tower is frozen)."""
-        questions = [self.task.encode(pair) for pair in shown]
-        encoded = self.reader.encoder.encode(questions, room=self.sampling.max_new_tokens)
-        prompts = encoded.to(self.device)
-        with torch.no_grad():
-            features_MD = self.image_cache.features(self.policy, prompts, encoded.pixel_values_RC)
-        return Asked(shown, keys, prompts, features_MD)
+        """Word and encode the questions."""
+        return self.thinker.ask(shown, keys)
 
     def roll_out(
         self, asked: Asked, group_size: int, hopeless: Callable[[Sequence[int]], bool] | None = None
     ) -> Completions:
-        """Sample a group of completions for each question, as many at once as there is memory for.
-
-        Args:
-            asked: P questions.
-            group_size: G, completions of each.
-            hopeless: whether a completion that begins with these token ids is to be ended; None ends none.
-        """
-        self.policy.eval()
-        gathers_each_time = is_sharded(self.policy) and not self.sharding.gather_for_rollout
-
-        def draw(each: Pass) -> Completions:
-            part = asked.select(each.prompts)
-            wanted = Draw(
-                group_size=(each.rows.stop - each.rows.start) // len(part.shown),
-                sampling=self.sampling,
-                keys=part.keys,
-                label_ids=self.label_ids,
-                first=each.rows.start - each.prompts.start * group_size,
-                hopeless=hopeless,
-                anywhere=ranks.any_rank if gathers_each_time else None,
-            )
-            return self.engine.draw(self.policy, part.prompts, part.features_MD, wanted)
-
-        longest = [self.sampling.max_new_tokens] * len(asked.shown) * group_size
-        with gathered_weights(self.policy) if self.sharding.gather_for_rollout else contextlib.nullcontext():
-            parts = self.rollout_budget(
-                lambda passes: [draw(each) for each in passes], asked.prompts.lengths_P.tolist(), longest
-            )
-        return Completions.joined(parts, self.policy.vocabulary.pad_id)
+        """Sample a group of completions for each question (``Thinker.roll_out``)."""
+        return self.thinker.roll_out(asked, group_size, hopeless)
 
     def hopeless(self, ids: Sequence[int]) -> bool:
         """Whether nothing that may follow these tokens makes a completion well-formed."""
@@ -249,38 +231,17 @@ class PolicyModule(JudgingModule):
 
     def read(self, completions: Completions) -> list[Transcript]:
         """Parse every completion."""
-        return [
-            self.task.parse(self.reader.token_bytes(ids), truncated=truncated)
-            for ids, truncated in zip(completions.content_ids(), completions.truncated_N.tolist(), strict=True)
-        ]
+        return self.thinker.read(completions)
 
     def reference_scores(self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript]) -> Scores:
         """Packed passes of the reference: its log-probabilities, and its label scores at the answers' places."""
         places_N = torch.tensor([transcript.answer_token or 0 for transcript in transcripts], device=self.device)
         with self.reference.active() as backbone:
-            return self.scores(backbone, self.seen_by_reference(backbone, asked), completions, places_N)
+            return self.thinker.scores(backbone, self.seen_by_reference(backbone, asked), completions, places_N)
 
     def seen_by_reference(self, backbone: Backbone, asked: Asked) -> Asked:
         """The questions with the reference's own image features."""
         return asked if self.shares_vision else replace(asked, features_MD=backbone.image_features(asked.prompts))
-
-    def scores(self, backbone: Backbone, asked: Asked, completions: Completions, places_N: Tensor) -> Scores:
-        """Packed passes of a model over completions, which read the labels at these places."""
-
-        def score(each: Pass) -> Scores:
-            return packed_scores(
-                backbone,
-                asked,
-                completions,
-                each,
-                self.sampling.temperature,
-                answer_place_N=places_N[each.rows],
-                label_ids=self.label_ids,
-            )
-
-        lengths = asked.prompts.lengths_P.tolist(), completions.lengths_N.tolist()
-        parts = self.budget(lambda passes: [score(each) for each in passes], *lengths)
-        return Scores.joined(parts, completions.ids_NT.shape[1])
 
     def hear(
         self,

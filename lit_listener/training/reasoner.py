@@ -13,11 +13,11 @@ from torch import Tensor
 
 from lit_listener.data.records import ShownPair
 from lit_listener.evaluation.prediction import Prediction
-from lit_listener.training.asked import Asked
 from lit_listener.training.examination import Examination, Rescored
 from lit_listener.training.judged import said, shown_facts
 from lit_listener.training.policy_module import PolicyModule
 from lit_listener.training.run.evaluations import JUDGING
+from lit_listener.vlm.asked import Asked
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Listener
 
@@ -88,18 +88,14 @@ class Reasoner(PolicyModule):
     def _by_policy(self, asked: Asked, texts: Sequence[str]) -> Rescored:
         """The policy's answers after texts that somebody else wrote."""
         completions, places = self._written(texts)
-        return Rescored(completions, places.tolist(), self.scores(self.policy, asked, completions, places))
+        return Rescored(completions, places.tolist(), self.thinker.scores(self.policy, asked, completions, places))
 
     def _by_reference(self, asked: Asked, texts: Sequence[str]) -> Rescored:
         """The reference's answers after texts that somebody else wrote."""
         completions, places = self._written(texts)
         with self.reference.active() as backbone:
-            scores = self.scores(backbone, self.seen_by_reference(backbone, asked), completions, places)
+            scores = self.thinker.scores(backbone, self.seen_by_reference(backbone, asked), completions, places)
         return Rescored(completions, places.tolist(), scores)
 
     def _written(self, texts: Sequence[str]) -> tuple[Completions, Tensor]:
-        """Texts as completions, with one more token at the answer's place, which is not read."""
-        rows = [self.reader.encoder.encode_text(text, special=False) for text in texts]
-        pad = self.policy.vocabulary.pad_id
-        places_N = torch.tensor([len(row) for row in rows], device=self.device)
-        return Completions.from_ids([[*row, pad] for row in rows], pad).to(self.device), places_N
+        return self.thinker.written([self.reader.encoder.encode_text(text, special=False) for text in texts])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from lit_listener.tasks import Question
@@ -133,9 +134,7 @@ class Encoder:
         Raises:
             PromptTooLongError: a prompt and its completion would not fit the model's context.
         """
-        images = [image.convert("RGB") for question in questions for image in question.images]
-        patches = self.image_processor(images=images, return_tensors="pt")
-        grid_I3 = patches["image_grid_thw"]
+        pixel_values_RC, grid_I3 = self._patches([image for question in questions for image in question.images])
         tokens_I = (grid_I3.prod(-1) // self.image_processor.merge_size**2).tolist()
         rows: list[list[int]] = []
         taken = 0
@@ -144,7 +143,7 @@ class Encoder:
             rows.append(self._tokenize(question, tokens_I[taken : taken + count], room))
             taken += count
         images_P = torch.tensor([len(question.images) for question in questions])
-        return self._pad(rows, patches["pixel_values"], grid_I3, images_P)
+        return self._pad(rows, pixel_values_RC, grid_I3, images_P)
 
     def encode_text(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of plain text, with no special tokens added.
@@ -155,6 +154,16 @@ class Encoder:
                 wrote), they are read letter by letter.
         """
         return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not special))
+
+    def _patches(self, images: Sequence[Image]) -> tuple[Tensor, Tensor]:
+        """Patch rows and grids of images; one that several questions show is cut once."""
+        distinct = {id(image): image for image in images}
+        cut = self.image_processor(images=[image.convert("RGB") for image in distinct.values()], return_tensors="pt")
+        place_of = {name: place for place, name in enumerate(distinct)}
+        places = [place_of[id(image)] for image in images]
+        grid_I3 = cut["image_grid_thw"]
+        rows = cut["pixel_values"].split(grid_I3.prod(-1).tolist())
+        return torch.cat([rows[place] for place in places]), grid_I3[places]
 
     def _tokenize(self, question: Question, image_tokens: Sequence[int], room: int) -> list[int]:
         text = self.tokenizer.apply_chat_template(list(question.messages), tokenize=False, add_generation_prompt=True)

@@ -40,7 +40,8 @@ class Hearing:
     """The N completions up to the answer's place (all of it where there is none)."""
     trace_ids: Sequence[Sequence[int]]
     """The same as the reasoner's token ids."""
-    reference: Scores
+    reference: Scores | None
+    """The reference's word on them; None where no reference was asked, and only a model of its own can hear."""
     in_passes: InPasses = at_once
     """Cuts a listener's own scoring into passes that fit."""
 
@@ -97,6 +98,8 @@ class ReferenceListener(Listener):
     def hear(self, hearing: Hearing) -> Heard:
         """Read the answer labels' probabilities off the reference pass."""
         scores = hearing.reference
+        if scores is None:
+            raise ValueError("ReferenceListener reads the reference's scores, and there is no reference here")
         return Heard(scores.label_logits_NL.softmax(1).cpu(), hearing.readable_N, scores.discarded_mass_N.cpu())
 
 

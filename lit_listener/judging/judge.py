@@ -1,0 +1,357 @@
+"""The judge: a trained reasoner that compares, ranks and scores images for a prompt.
+
+Every number comes with the traces it was made of. Scores do not depend on what else is judged with them: each trace
+draws from random numbers of its own, keyed by the seed, the prompt and the displayed images.
+"""
+
+import threading
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from lit_listener.judging.anchors import Anchor
+from lit_listener.judging.listening import Ear
+from lit_listener.judging.loading import Loaded, Wanted, load_judge
+from lit_listener.judging.pictures import ImageLike
+from lit_listener.judging.requests import CompareRequest, Plan, RankRequest, Request
+from lit_listener.judging.results import Comparison, Ranking
+from lit_listener.judging.rewards import RewardFunction, reward_function
+from lit_listener.judging.thoughts import Showing, Thought, think
+from lit_listener.tasks import Task
+
+Result = TypeVar("Result")
+Image = TypeVar("Image", bound=ImageLike)
+
+
+class Judge:
+    """A reasoner that says which images people would prefer. ``Judge.load`` makes one.
+
+    One judge may be used from several threads; they take turns at the model. Its model is loaded once.
+
+    Args:
+        loaded: its model.
+        name: what it is called.
+        batch_size: completions that are sampled at once; changes no result. Halved where a GPU runs out of memory.
+
+    Raises:
+        ValueError: the batch size is below 1.
+    """
+
+    def __init__(self, loaded: Loaded, name: str, batch_size: int = 32) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+        self.name = name
+        self.batch_size = batch_size
+        self._thinker = loaded.thinker
+        self._make_ear = loaded.make_ear
+        self._ear: Ear | None = None
+        self._model = threading.RLock()
+
+    @classmethod
+    def load(  # noqa: PLR0913  # one option each
+        cls,
+        model: str | Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        adapter: str | Path | None = None,
+        load_in_4bit: bool = False,
+        task: Task | None = None,
+        listener: str | None = None,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        max_pixels: int | None = None,
+        batch_size: int = 32,
+        trust_remote_code: bool = False,
+    ) -> "Judge":
+        """Load a judge.
+
+        Args:
+            model: ``shapes`` (the bundled judge), a Hugging Face folder or hub id, an exported folder (full weights or
+                an adapter), a checkpoint, or the folder of a training run.
+            device: auto (CUDA, else MPS, else CPU), or a device's name, such as cuda:1.
+            dtype: number format of the weights: auto (bfloat16 on a GPU, float32 on a CPU), float32, bfloat16, float16.
+            adapter: folder or hub id of a LoRA adapter on ``model``.
+            load_in_4bit: read the language model's linear layers into 4 bits (NF4).
+            task: how the question is worded and answers are read; by default as the model was trained, and else
+                ``PairwisePreference()``.
+            listener: a model that listens where that is asked for; by default the one that listened in training.
+            max_new_tokens: longest trace; by default as in training, and else 512.
+            temperature: of sampling, above 0; by default as in training, and else 1.
+            max_pixels: images of more pixels are scaled down to so many.
+            batch_size: completions sampled at once; changes no result.
+            trust_remote_code: run code that a hub repository brings along.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+            ValueError: it is no model that can judge, or options contradict each other.
+        """
+        wanted = Wanted(
+            model=str(model),
+            device=device,
+            dtype=dtype,
+            adapter=None if adapter is None else str(adapter),
+            load_in_4bit=load_in_4bit,
+            task=task,
+            listener=listener,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            max_pixels=max_pixels,
+            trust_remote_code=trust_remote_code,
+        )
+        return cls(load_judge(wanted), str(model), batch_size)
+
+    # ---- judging -------------------------------------------------------------------------------------------------
+
+    def compare(
+        self,
+        prompt: str,
+        image_a: ImageLike,
+        image_b: ImageLike,
+        *,
+        rollouts: int = 1,
+        both_orders: bool = True,
+        seed: int = 0,
+        listen: bool = False,
+    ) -> Comparison:
+        """Which of two images would people prefer for a prompt?
+
+        With both orders ``compare(a, b).p_a + compare(b, a).p_a == 1``: p_a = ½[(1 − p(1|a, b)) + p(1|b, a)], where
+        p(1|·) is the probability of the image displayed second (Eq. 4 of Gambashidze et al. 2025).
+
+        Args:
+            prompt: what the images were made from.
+            image_a: a PIL image, a path, ``numpy`` HWC uint8 or ``torch`` CHW float in [0, 1].
+            image_b: the other one.
+            rollouts: k, traces in each display order; their probabilities are averaged.
+            both_orders: show the images in both orders.
+            seed: seed of the traces.
+            listen: let the listener hear the traces too.
+
+        Raises:
+            FileNotFoundError: an image file is not there.
+            ValueError: an image, the prompt or an option cannot be used.
+        """
+        return self._one(CompareRequest(prompt, image_a, image_b, rollouts, both_orders, seed, listen))
+
+    def rank(
+        self,
+        prompt: str,
+        images: Iterable[ImageLike],
+        *,
+        rollouts: int = 1,
+        anchor: Anchor = None,
+        both_orders: bool = True,
+        seed: int = 0,
+        listen: bool = False,
+    ) -> Ranking:
+        """Rank images for a prompt: one is the anchor, and every other is compared with it once, O(n).
+
+        Scores compare only within one ranking, or among rankings against one anchor that is given.
+
+        Args:
+            prompt: what the images were made from.
+            images: see ``compare``.
+            rollouts: k, traces in each display order.
+            anchor: place of the anchor among the images; or an image that all are compared with; or a callable from
+                prompt to such an image; None: one of the images, chosen by the seed.
+            both_orders: show each pair in both orders; the papers' protocol is one order.
+            seed: seed of the traces, and of the choice of the anchor.
+            listen: let the listener hear the traces too.
+
+        Raises:
+            FileNotFoundError: an image file is not there.
+            IndexError: the anchor's place is none of the images'.
+            ValueError: no images, one image without an anchor, or an image, prompt or option that cannot be used.
+        """
+        return self._one(RankRequest(prompt, images, rollouts, anchor, both_orders, seed, listen))
+
+    def score(self, prompt: str, images: Iterable[ImageLike], anchor: Anchor = None, **options: Any) -> list[float]:
+        """The scores of ``rank``: for each image the probability that it is preferred to the anchor."""
+        return list(self.rank(prompt, images, anchor=anchor, **options).scores)
+
+    def inference_rank(self, prompt: str, images: Iterable[ImageLike], **options: Any) -> tuple[list[int], list[float]]:
+        """Ranks and scores in the form of ImageReward's method of this name.
+
+        Returns:
+            ``ranking``, in which ranking[i] is image i's rank and 1 is best, and ``rewards``, the scores of ``rank``.
+        """
+        ranking = self.rank(prompt, images, **options)
+        return list(ranking.ranks), list(ranking.scores)
+
+    def best_of(self, prompt: str, images: Iterable[Image], keep: int = 1, **options: Any) -> list[Image]:
+        """The best of N images, best first: what is kept of N samples of a text-to-image model.
+
+        Args:
+            prompt: what the images were made from.
+            images: N candidates.
+            keep: how many to keep; at least 1.
+            options: those of ``rank``.
+
+        Raises:
+            ValueError: ``keep`` is below 1 or above N.
+        """
+        candidates = list(images)
+        if not 1 <= keep <= len(candidates):
+            raise ValueError(f"keep: expected from 1 to {len(candidates)}, the number of images, got {keep}")
+        return [candidates[place] for place in self.rank(prompt, candidates, **options).order[:keep]]
+
+    def compare_many(
+        self,
+        pairs: Iterable[tuple[str, ImageLike, ImageLike]],
+        *,
+        progress: bool = True,
+        **options: Any,
+    ) -> list[Comparison]:
+        """Compare many pairs, batched across prompts; the same results as one by one.
+
+        Args:
+            pairs: (prompt, image A, image B) each; files are opened when their turn comes.
+            progress: show a progress bar.
+            options: those of ``compare``.
+
+        Raises:
+            ValueError: a pair cannot be judged; the message tells which. To keep what was judged before it, or before
+                Ctrl-C, take results one by one from ``answers``.
+        """
+        requests = [CompareRequest(*pair, **options) for pair in pairs]
+        return list(_shown(self.answers(requests), len(requests), "comparing", progress))
+
+    def rank_many(
+        self, lists: Iterable[tuple[str, Sequence[ImageLike]]], *, progress: bool = True, **options: Any
+    ) -> list[Ranking]:
+        """Rank many lists of images, batched across prompts; the same results as one by one.
+
+        Args:
+            lists: (prompt, images) each.
+            progress: show a progress bar.
+            options: those of ``rank``.
+        """
+        requests = [RankRequest(*each, **options) for each in lists]
+        return list(_shown(self.answers(requests), len(requests), "ranking", progress))
+
+    def reward_fn(self, anchor: Anchor = None, **options: Any) -> RewardFunction:
+        """A reward function in the shape that flow_grpo calls (see ``rewards.reward_function``).
+
+        Args:
+            anchor: see ``rank``. None: the images of one prompt in a batch are ranked together, and rewards compare
+                within it alone; an image, or a callable from prompt to image: they agree between processes too.
+            options: those of ``rank``.
+        """
+        return reward_function(self.rank_many, anchor, options)
+
+    # ---- requests ------------------------------------------------------------------------------------------------
+
+    @property
+    def can_listen(self) -> bool:
+        """Whether a listener is known, so that ``listen`` may be asked for."""
+        return self._make_ear is not None
+
+    def answers(self, requests: Iterable[Request[Result]]) -> Iterator[Result]:
+        """Answer requests in their order, in batches that go across them.
+
+        Args:
+            requests: ``CompareRequest`` and ``RankRequest``, mixed as you like.
+
+        Yields:
+            the result of each; so that what has been judged can be kept while the rest is on its way.
+
+        Raises:
+            FileNotFoundError: an image file is not there.
+            ValueError: a request cannot be answered; the message tells which, counted from 0.
+        """
+        waiting: deque[Plan[Result]] = deque()
+        queue: deque[Showing] = deque()
+        done: deque[list[Thought]] = deque()
+        for place, request in enumerate(requests):
+            plan = self._planned(request, place)
+            waiting.append(plan)
+            queue.extend(plan.showings)
+            while sum(showing.rollouts for showing in queue) >= self.batch_size:
+                done.extend(self._batch(queue))
+                yield from _concluded(waiting, done)
+        while queue:
+            done.extend(self._batch(queue))
+        yield from _concluded(waiting, done)
+
+    def _one(self, request: Request[Result]) -> Result:
+        return next(iter(self.run([request.plan()])))
+
+    def run(self, plans: Sequence[Plan[Result]]) -> list[Result]:
+        """Think about plans that were checked before, in one go."""
+        queue = deque(showing for plan in plans for showing in plan.showings)
+        done: deque[list[Thought]] = deque()
+        while queue:
+            done.extend(self._batch(queue))
+        return list(_concluded(deque(plans), done))
+
+    def _planned(self, request: Request[Result], place: int) -> Plan[Result]:
+        try:
+            return request.plan()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"number {place}: {error}") from error
+        except (ValueError, TypeError, LookupError) as error:
+            raise ValueError(f"number {place}: {error}") from error
+
+    def _batch(self, queue: deque[Showing]) -> list[list[Thought]]:
+        """Think about the next showings that fit into a batch, and take them off the queue."""
+        taken: list[Showing] = []
+        while queue and (not taken or sum(s.rollouts for s in [*taken, queue[0]]) <= self.batch_size):
+            taken.append(queue.popleft())
+        try:
+            return self._think(taken)
+        except torch.OutOfMemoryError:
+            if len(taken) == 1:
+                raise
+            halved = max(1, sum(showing.rollouts for showing in taken) // 2)
+        # not in the handler: the error keeps the frames of the batch that failed, and they its tensors
+        warnings.warn(f"out of memory: batch_size is lowered from {self.batch_size} to {halved}", stacklevel=2)
+        self.batch_size = halved
+        torch.cuda.empty_cache()
+        queue.extendleft(reversed(taken))
+        return self._batch(queue)
+
+    def _think(self, showings: Sequence[Showing]) -> list[list[Thought]]:
+        """Each showing's thoughts; what is shown twice is thought about once."""
+        found: dict[tuple[Any, ...], list[Thought]] = {}
+        kinds: dict[tuple[int, bool], dict[tuple[Any, ...], Showing]] = {}
+        names = [(showing.key, showing.rollouts, showing.listen) for showing in showings]
+        for name, showing in zip(names, showings, strict=True):
+            kinds.setdefault((showing.rollouts, showing.listen), {}).setdefault(name, showing)
+        with self._model:
+            for (rollouts, listen), distinct in kinds.items():
+                ear = self._heard() if listen else None
+                thoughts = think(self._thinker, list(distinct.values()), rollouts, ear)
+                found |= dict(zip(distinct, thoughts, strict=True))
+        return [found[name] for name in names]
+
+    def _heard(self) -> Ear:
+        """The listener, loaded when it is first asked for."""
+        if self._ear is None:
+            if self._make_ear is None:
+                raise ValueError(
+                    f"listen: no listener is known of {self.name}; name one: Judge.load(..., listener=...), for "
+                    "instance the model that it was trained from"
+                )
+            self._ear = self._make_ear()
+        return self._ear
+
+
+def _concluded(waiting: deque[Plan[Result]], done: deque[list[Thought]]) -> Iterator[Result]:
+    """The results of the plans, in order, that have all their thoughts by now."""
+    while waiting and len(waiting[0].showings) <= len(done):
+        plan = waiting.popleft()
+        yield plan.conclude([done.popleft() for _ in plan.showings])
+
+
+def _shown(results: Iterator[Result], total: int, doing: str, progress: bool) -> Iterable[Result]:
+    """The results with a progress bar on the error output, or without."""
+    if not progress:
+        return results
+    return track(results, doing, total, console=Console(stderr=True), transient=True)

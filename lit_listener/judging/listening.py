@@ -1,0 +1,75 @@
+"""A listener's view of a judge's thoughts: the probability that it gives to each image, having read no answer.
+
+It says how convincing a trace is to somebody else, and changes no score.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from lit_listener.tasks import Transcript
+from lit_listener.tasks.transcript import Outcome
+from lit_listener.vlm.asked import Asked
+from lit_listener.vlm.backbone import Scores
+from lit_listener.vlm.completions import Completions
+from lit_listener.vlm.listeners import Hearing, Listener
+from lit_listener.vlm.loading import Reference
+from lit_listener.vlm.thinker import Thinker
+
+
+@dataclass(frozen=True)
+class Ear:
+    """A listener, ready to hear.
+
+    Args:
+        listener: who listens.
+        reference: the frozen model whose scores a ``ReferenceListener`` reads; None for listeners with a model of their
+            own.
+    """
+
+    listener: Listener
+    reference: Reference | None = None
+
+    def hear(
+        self, thinker: Thinker, asked: Asked, transcripts: Sequence[Transcript], led_up: Sequence[Sequence[int]]
+    ) -> list[float]:
+        """The listener's p(second) for N thoughts.
+
+        Args:
+            thinker: the model that thought them.
+            asked: the P questions.
+            transcripts: what was read of the N completions.
+            led_up: their token ids up to the answer's place.
+        """
+        completions, places_N = thinker.written(led_up)
+        heard = self.listener.hear(
+            Hearing(
+                shown=asked.shown,
+                keys=asked.keys,
+                completions=completions,
+                transcripts=[
+                    replace(transcript, answer_token=len(ids), outcome=Outcome.OK)
+                    for transcript, ids in zip(transcripts, led_up, strict=True)
+                ],
+                trace_bytes=[b"".join(thinker.reader.token_bytes(list(ids))) for ids in led_up],
+                trace_ids=led_up,
+                reference=self._reference_scores(thinker, asked, completions, places_N),
+                in_passes=thinker.passes,
+            )
+        )
+        p_second_N = heard.p_label_NL[:, 1]
+        if not bool(torch.isfinite(p_second_N).all()):
+            raise FloatingPointError("the listener's probabilities are NaN: its weights are no use in this format")
+        numbers: list[float] = p_second_N.double().tolist()
+        return numbers
+
+    def _reference_scores(
+        self, thinker: Thinker, asked: Asked, completions: Completions, places_N: torch.Tensor
+    ) -> Scores | None:
+        if self.reference is None:
+            return None
+        with self.reference.active() as backbone:
+            shared = backbone.vision_tower is thinker.policy.vision_tower
+            seen = asked if shared else replace(asked, features_MD=backbone.image_features(asked.prompts))
+            return thinker.scores(backbone, seen, completions, places_N)

@@ -1,0 +1,163 @@
+"""What a judge says: frozen records, each number with the traces it was made of, and ``to_dict()`` for machines."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lit_listener.data.records import Side
+
+AnchorChoice = Literal["seed", "place", "image", "callable"]
+"""How the anchor of a ranking was chosen: at random by the seed, named by its place, or given as an image, by itself or
+by a callable."""
+_HOW = ("rollouts", "both_orders", "seed")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One chain of thought about two images, and what it amounts to."""
+
+    first: Side
+    """Which of the two images was displayed first: the trace's "first image"."""
+    rollout: int
+    """Which of the k completions in this display order, from 0."""
+    text: str
+    """The completion as it was written."""
+    thinking: str
+    """Its thoughts."""
+    answer: Side | None
+    """The image it answers with; None where no answer can be read."""
+    p_a: float
+    """Probability that image A is preferred, read off the answer labels' logits (Eq. 4)."""
+    forced: bool
+    """Whether the trace led to no answer's place, was closed (``</think><answer>``), and the labels were read there."""
+    outcome: str
+    """How the completion came out (``lit_listener.tasks.Outcome``); "ok" if it keeps the form."""
+    contradicts: bool
+    """Whether the thoughts state one verdict and the answer gives the other."""
+    tokens: int
+    """Length of the completion, end token included."""
+    listener_p_a: float | None = None
+    """The listener's probability that image A is preferred, having read the thoughts without their answer."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Which of two images people would prefer for a prompt."""
+
+    prompt: str
+    p_a: float
+    """Probability that image A is preferred: the mean over rollouts and, where both were shown, display orders."""
+    traces: tuple[Trace, ...]
+    """The traces it is the mean of: the rollouts with A first, then those with B first."""
+    rollouts: int
+    both_orders: bool
+    seed: int
+
+    @property
+    def preferred(self) -> Side | None:
+        """The image that is preferred; None where both are exactly level."""
+        return None if self.p_a == 0.5 else "a" if self.p_a > 0.5 else "b"
+
+    @property
+    def flipped(self) -> bool | None:
+        """Whether the two display orders prefer different images; None where only one was shown."""
+        if not self.both_orders:
+            return None
+        a_first, b_first = (
+            sum(trace.p_a for trace in self.traces if trace.first == side) / self.rollouts for side in ("a", "b")
+        )
+        return (a_first > 0.5) != (b_first > 0.5)
+
+    @property
+    def listener_p_a(self) -> float | None:
+        """The listener's probability that image A is preferred, a mean like ``p_a``; None where nobody listened."""
+        heard = [trace.listener_p_a for trace in self.traces if trace.listener_p_a is not None]
+        return sum(heard) / len(heard) if heard else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON has it."""
+        return {
+            "prompt": self.prompt,
+            "p_a": self.p_a,
+            "preferred": self.preferred,
+            "flipped": self.flipped,
+            "listener_p_a": self.listener_p_a,
+            "rollouts": self.rollouts,
+            "both_orders": self.both_orders,
+            "seed": self.seed,
+            "traces": [asdict(trace) for trace in self.traces],
+        }
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> "Comparison":
+        """The record of which ``to_dict`` gave this.
+
+        Raises:
+            KeyError: a field is missing.
+            TypeError: a trace has other fields.
+        """
+        traces = tuple(Trace(**trace) for trace in given["traces"])
+        return cls(traces=traces, **{name: given[name] for name in ("prompt", "p_a", *_HOW)})
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How good images are for a prompt, each compared with one anchor (the papers' method, N - 1 comparisons).
+
+    Scores compare only within a ranking, or among rankings against one named anchor.
+    """
+
+    prompt: str
+    scores: tuple[float, ...]
+    """For each image the probability that it is preferred to the anchor; 0.5 for the anchor."""
+    anchor: int | None
+    """The anchor's place among the images; None where it is none of them."""
+    anchor_choice: AnchorChoice
+    comparisons: tuple[Comparison | None, ...]
+    """For each image, as image A, its comparison with the anchor; None for the anchor."""
+    rollouts: int
+    both_orders: bool
+    seed: int
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The images' places, best first; of equal scores the earlier image first."""
+        return tuple(sorted(range(len(self.scores)), key=lambda place: -self.scores[place]))
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Each image's rank: 1 is best."""
+        places = self.order
+        return tuple(places.index(image) + 1 for image in range(len(places)))
+
+    @property
+    def traces(self) -> tuple[tuple[Trace, ...], ...]:
+        """For each image the traces of its comparison with the anchor, where it is image A; none for the anchor."""
+        return tuple(comparison.traces if comparison else () for comparison in self.comparisons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON has it."""
+        return {
+            "prompt": self.prompt,
+            "scores": list(self.scores),
+            "order": list(self.order),
+            "ranks": list(self.ranks),
+            "anchor": self.anchor,
+            "anchor_choice": self.anchor_choice,
+            "rollouts": self.rollouts,
+            "both_orders": self.both_orders,
+            "seed": self.seed,
+            "comparisons": [comparison and comparison.to_dict() for comparison in self.comparisons],
+        }
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> "Ranking":
+        """The record of which ``to_dict`` gave this.
+
+        Raises:
+            KeyError: a field is missing.
+            TypeError: a trace has other fields.
+        """
+        comparisons = tuple(each and Comparison.from_dict(each) for each in given["comparisons"])
+        named = {name: given[name] for name in ("prompt", "anchor", "anchor_choice", *_HOW)}
+        return cls(scores=tuple(given["scores"]), comparisons=comparisons, **named)
