@@ -253,6 +253,21 @@ class Judge:
         """Whether a listener is known, so that ``listen`` may be asked for."""
         return self._make_ear is not None
 
+    def preload_listener(self) -> None:
+        """Load the listener now, if one is known, so that the first request for it does not wait."""
+        if self.can_listen:
+            with self._model:
+                self._heard()
+
+    def check(self, plan: Plan[Any]) -> None:
+        """Word the questions of a plan, without asking the model, to know early whether it can be asked.
+
+        Raises:
+            ValueError: a prompt cannot be worded as a question.
+        """
+        for showing in plan.showings:
+            self._thinker.task.encode(showing.pair)
+
     def answers(self, requests: Iterable[Request[Result]]) -> Iterator[Result]:
         """Answer requests in their order, in batches that go across them.
 
