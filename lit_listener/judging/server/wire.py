@@ -18,6 +18,7 @@ from lit_listener.judging.server.limits import Limits
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Pillow's names of the image formats that are read; others start programs of their own, or are seldom looked after."""
 _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
+_PYDANTIC_STARTS = re.compile(r"^(Value error, expected|(Input|List|String) should (be|have)) ")
 _SHOWN_ERRORS = 3
 _SHOWN_CHARS = 60
 
@@ -168,7 +169,7 @@ def _told(error: ValidationError, kind: type[Question]) -> Refusal:
         elif each["type"] == "missing":
             lines.append(f"{name}: missing; send it")
         else:
-            lines.append(f"{name}: {each['msg'].removeprefix('Value error, ')}{_got(each['input'])}")
+            lines.append(f"{name}: {_PYDANTIC_STARTS.sub('expected ', each['msg'], 1)}{_got(each['input'])}")
     if len(wrong) > _SHOWN_ERRORS:
         lines.append(f"and {len(wrong) - _SHOWN_ERRORS} more")
     return Refusal(422, "invalid_field", "; ".join(lines))
