@@ -61,36 +61,54 @@ class Context:
         given = Headers(scope=scope).get("x-request-id", "")
         context = RequestContext(given if _SANE.fullmatch(given) else uuid.uuid4().hex)
         scope.setdefault("state", {})["context"] = context
-        started, status = time.perf_counter(), 0
+        ending = _Ending(context, self._metrics, scope)
 
         async def told(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                ending.status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = context.request_id
                 headers["X-Content-Type-Options"] = "nosniff"
+            elif not message.get("more_body", False):
+                ending.tell()  # before the client has it all: who has an answer finds it in log and figures
             await send(message)
 
         try:
             await self._app(scope, receive, told)
         except Exception as error:
             refusal = _refusal(error, context)
-            if status:  # too late to say so
+            if ending.status:  # too late to say so
                 raise
             context.told["code"] = refusal.code
             await error_response(refusal, context.request_id)(scope, receive, told)
         finally:
-            # the route's template: made-up addresses make no figures of their own
-            route = getattr(scope.get("route"), "path", "other")
-            self._end(context, route, status, time.perf_counter() - started)
+            ending.tell()
         return None
 
-    def _end(self, context: RequestContext, route: str, status: int, seconds: float) -> None:
-        self._metrics.answered(route, status, seconds)
-        if status >= 400 or not route.startswith(_QUIET):
-            told = {"route": route, "status": status, "seconds": f"{seconds:.4f}", **context.told}
-            log_line("answered", request_id=context.request_id, **told)
+
+class _Ending:
+    """Tells of a request's end, once."""
+
+    def __init__(self, context: RequestContext, metrics: Metrics, scope: Scope) -> None:
+        self.status = 0
+        """0 where no answer was begun."""
+        self._context = context
+        self._metrics = metrics
+        self._scope = scope
+        self._started = time.perf_counter()
+        self._told = False
+
+    def tell(self) -> None:
+        if self._told:
+            return
+        self._told = True
+        seconds = time.perf_counter() - self._started
+        # the route's template: made-up addresses make no figures of their own
+        route = getattr(self._scope.get("route"), "path", "other")
+        self._metrics.answered(route, self.status, seconds)
+        if self.status >= 400 or not route.startswith(_QUIET):
+            told = {"route": route, "status": self.status, "seconds": f"{seconds:.4f}", **self._context.told}
+            log_line("answered", request_id=self._context.request_id, **told)
 
 
 def _refusal(error: Exception, context: RequestContext) -> Refusal:
