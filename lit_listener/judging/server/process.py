@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from lit_listener.judging.server.service import Service
 
+_PORTS = 2**16
 _KEEP_ALIVE_S = 60  # longer than clients usually keep a connection that they do not use
 
 
@@ -27,7 +28,10 @@ def bind(host: str, port: int) -> socket.socket:
 
     Raises:
         OSError: the address cannot be had.
+        ValueError: there are no such ports.
     """
+    if not 0 <= port < _PORTS:  # resolvers would wrap it round
+        raise ValueError(f"port: expected a number from 0 to {_PORTS - 1}, got {port}")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # without the protocol asyncio does not see that it is TCP, and each answer waits for Nagle's algorithm (40 ms)
@@ -37,7 +41,7 @@ def bind(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(address)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listening.close()
         raise OSError(f"cannot serve at {host}:{port} ({error}): choose another --port, or 0 for a free one") from error
     return listening

@@ -19,7 +19,7 @@ def serve(  # noqa: PLR0913  # one option each
     model: str,
     host: str = "127.0.0.1",
     port: int = 8000,
-    token_file: Path | None = None,
+    token_file: str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     adapter: str | None = None,
@@ -131,10 +131,10 @@ def _check_packages() -> None:
         raise ImportError(f"serve needs {', '.join(missing)}: pip install 'lit-listener[serve]'")
 
 
-def _token(file: Path | None) -> str | None:
+def _token(file: str | Path | None) -> str | None:
     """The token, and where it is empty an error: nobody means an open server by an empty file."""
     if file is not None:
-        where, token = str(file), file.read_text()
+        where, token = str(file), Path(file).read_text()
     elif _TOKEN in os.environ:
         where, token = _TOKEN, os.environ[_TOKEN]
     else:
