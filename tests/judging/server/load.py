@@ -1,4 +1,4 @@
-"""Load: client threads that ask a server process as fast as it answers, each answer checked against the offline judge."""
+"""Load: client threads that ask a server process as fast as it answers; each answer is held against the offline judge."""
 
 import contextlib
 import http.client
