@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -18,6 +18,7 @@ from lit_listener.judging.judge import Judge
 from lit_listener.judging.results import Comparison, Ranking
 from lit_listener.judging.server.admission import BodyLimit
 from lit_listener.judging.server.context import Context, context_of
+from lit_listener.judging.server.docs_page import DOCS_HEADERS, docs_page
 from lit_listener.judging.server.documentation import body_docs, error_docs
 from lit_listener.judging.server.errors import Refusal, error_response
 from lit_listener.judging.server.guards import OwnPages, Token
@@ -75,6 +76,7 @@ def create_app(
         version=__version__,
         description=_DESCRIPTION,
         lifespan=service.running,
+        docs_url=None,  # FastAPI's own page is another server's script
         redoc_url=None,
         dependencies=[] if token is None else [Depends(HTTPBearer(auto_error=False))],
     )
@@ -154,7 +156,10 @@ def _add_page(app: FastAPI) -> None:
             raise HTTPException(404)
         return FileResponse(PAGE / name, headers=_PAGE_HEADERS)
 
-    for path, endpoint in (("/", index), ("/page/{name}", page)):
+    async def docs(request: Request) -> Response:
+        return HTMLResponse(docs_page(app.openapi(), str(request.base_url).rstrip("/")), headers=DOCS_HEADERS)
+
+    for path, endpoint in (("/", index), ("/page/{name}", page), ("/docs", docs)):
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
 
 

@@ -1,4 +1,4 @@
-"""Load: client threads that ask a server process as fast as it answers; each answer is held against the offline judge."""
+"""Load: client threads that ask a server process as fast as it answers, and hold each answer against the judge."""
 
 import contextlib
 import http.client

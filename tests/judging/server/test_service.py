@@ -253,6 +253,19 @@ def test_openapi_tells_both_bodies_and_all_errors(port):
     assert as_form["items"]["format"] == "binary"
 
 
+def test_docs_tell_all_and_ask_nobody(port):
+    page = ask(port, "GET", "/docs", headers={"Host": "a<b>:1"})
+    text = page.content.decode()
+    assert page.headers["content-type"].startswith("text/html")
+    assert "script" not in page.headers["content-security-policy"]
+    for told in ("POST /v1/compare", "POST /v1/rank", "POST /v1/score", "GET /health", "GET /metrics", "anchor_image"):
+        assert told in text
+    assert "at most 16, default 1" in text
+    assert "<script" not in text
+    assert "<b>:1" not in text
+    assert not re.search(r"(src|href)=.https?:", text)
+
+
 def test_stopping(judge, held):
     app = create_app(judge)
     with serving(app) as port, ThreadPoolExecutor(1) as threads:
