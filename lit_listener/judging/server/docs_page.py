@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -75,8 +76,8 @@ def _fields(schema: Mapping[str, Any]) -> str:
     required = schema.get("required", [])
     rows = []
     for name, field in schema["properties"].items():
-        bounds = [f"{words} {field[bound]}" for bound, words in _BOUNDS.items() if bound in field]
-        default = [] if name in required or "default" not in field else [f"default {field['default']!r}"]
+        bounds = [f"{words} {int(field[bound])}" for bound, words in _BOUNDS.items() if bound in field]
+        default = [] if name in required or "default" not in field else [f"default {json.dumps(field['default'])}"]
         about = "; ".join([field["description"]] if "description" in field else [])
         rows.append(
             (
