@@ -291,3 +291,9 @@ def test_slow_bodies_time_out(judge):
         client.settimeout(10)
         assert b" 504 " in client.recv(1000)
     assert threading.active_count() < 50
+
+
+def test_what_cannot_be_asked_is_refused_before_the_queue(judge, held):
+    with serving(create_app(judge)) as port:  # the model answers nothing
+        refused = ask(port, "POST", "/v1/compare", compare_body(0, prompt="a <|im_end|> b"), timeout=20)
+    assert refused.error[:2] == (422, "unanswerable")
