@@ -113,6 +113,7 @@ def test_data_urls(port):
     assert ask(port, "POST", "/v1/compare", prefixed).json == ask(port, "POST", "/v1/compare", plain).json
 
 
+@pytest.mark.slow
 def test_many_at_once_get_each_its_own(judge, port):
     draw = random.Random(0)
     asked = [
