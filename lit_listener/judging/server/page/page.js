@@ -1,7 +1,7 @@
 // The form: what is asked of the server, and what comes of it.
 
 import * as chosen from "./chosen.js";
-import { byId } from "./elements.js";
+import { byId, make } from "./elements.js";
 import { show } from "./result.js";
 
 let asking = null; // the controller of the request under way
@@ -31,23 +31,35 @@ function showAnchorField() {
   byId("anchor-field").hidden = byId("anchor").value !== "file";
 }
 
-/** What the form asks: as fields, since files travel as they are that way. Numbers are the server's to check. */
-function question(files, anchorFile) {
-  const form = new FormData();
-  form.append("prompt", byId("prompt").value.trim());
-  files.forEach((file) => form.append("images", file));
-  if (anchorFile) form.append("anchor_image", anchorFile);
-  else if (byId("anchor").value !== "seed") form.append("anchor", byId("anchor").value);
-  form.append("rollouts", byId("rollouts").value);
-  form.append("seed", byId("seed").value);
-  form.append("both_orders", byId("both").checked);
-  if (byId("listen").checked) form.append("listen", true);
-  return form;
+/** What the form asks. As JSON: a form's fields would turn a prompt's line breaks into others. */
+async function question(files, anchorFile) {
+  const asked = {
+    prompt: byId("prompt").value.trim(),
+    images: await Promise.all(files.map(base64)),
+    rollouts: byId("rollouts").valueAsNumber,
+    seed: byId("seed").valueAsNumber,
+    both_orders: byId("both").checked,
+    listen: byId("listen").checked,
+  };
+  if (anchorFile) asked.anchor_image = await base64(anchorFile);
+  else if (byId("anchor").value !== "seed") asked.anchor = Number(byId("anchor").value);
+  return asked;
 }
+
+function base64(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result.split(",")[1] ?? "");
+    reader.onerror = () => reject(new Unreadable(`${file.name} cannot be read any more: remove it, and choose it again.`));
+    reader.readAsDataURL(file);
+  });
+}
+
+class Unreadable extends Error {}
 
 /** What keeps the question from being asked, in words; null for nothing. */
 function missing(files, wantsAnchorFile, anchorFile) {
-  if (!byId("prompt").value.trim()) return ["prompt", "Type the prompt that the images were made from."];
+  if (!byId("prompt").value.trim()) return ["prompt", "Type the prompt of the images."];
   if (!files.length) return ["files", "Add the images to be ranked: choose, drop or paste them."];
   if (wantsAnchorFile && !anchorFile) return ["anchor-file", "Choose the anchor image, or let the seed draw one."];
   for (const id of ["rollouts", "seed"]) {
@@ -75,7 +87,7 @@ async function rank() {
   busy(true);
   say(`Ranking ${count(files)}…`);
   try {
-    const ranking = await ask(question(files, anchorFile), asking.signal);
+    const ranking = await ask(await question(files, anchorFile), asking.signal);
     if (!ranking) return;
     show(ranking, files, anchorFile);
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
@@ -83,6 +95,7 @@ async function rank() {
     byId("result").scrollIntoView({ block: "nearest" });
   } catch (error) {
     if (error.name === "AbortError") say("Stopped.");
+    else if (error instanceof Unreadable) fail(error.message);
     else fail("No answer: the server cannot be reached, or takes no request of this size. Is it still running?");
   } finally {
     busy(false);
@@ -100,10 +113,10 @@ function busy(is) {
 }
 
 /** The server's answer; null where it refuses, which is then told. */
-async function ask(form, signal) {
+async function ask(asked, signal) {
   const token = byId("token").value.trim();
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const response = await fetch("v1/rank", { method: "POST", body: form, headers, signal });
+  const headers = { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
+  const response = await fetch("v1/rank", { method: "POST", body: JSON.stringify(asked), headers, signal });
   const said = await response.json().catch((error) => {
     if (error.name === "AbortError") throw error;
     return null;

@@ -77,7 +77,7 @@ function thoughts(comparison, image, anchor) {
 function thought(trace, image, anchor, several) {
   const sides = { a: image, b: anchor };
   const second = trace.first === "a" ? "b" : "a";
-  const answer = trace.answer === null ? "no answer can be read" : `answers: ${answered(trace, sides)}`;
+  const answer = trace.answer === null ? "no answer can be read" : `answers: ${answered(trace)}`;
   const facts = make("p", { class: "facts" },
     make("span", { text: answer }),
     make("span", { class: "probability", text: `p(this image) ${number(trace.p_a)}` }),
@@ -103,7 +103,7 @@ function thought(trace, image, anchor, several) {
     facts);
 }
 
-function answered(trace, sides) {
+function answered(trace) {
   const place = trace.answer === trace.first ? "first" : "second";
-  return `the ${place} image, ${sides[trace.answer].name}`;
+  return `the ${place} image (${trace.answer === "a" ? "this one" : "the anchor"})`;
 }
