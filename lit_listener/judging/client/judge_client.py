@@ -1,7 +1,8 @@
 """The judge at a distance: the methods of ``Judge``, answered by a server (``python -m lit_listener serve``).
 
-Pictures travel as lossless PNG, and numbers as JSON with all their digits: results equal those of a judge in this
-process. Nothing here imports the model's libraries.
+Pictures travel as lossless PNG, and numbers as JSON with all their digits: results are those of a judge in this
+process (its probabilities too, up to the rounding that the make-up of a batch changes). Nothing here imports the
+model's libraries.
 """
 
 import base64
