@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from lit_listener import Judge
 from lit_listener.data.shapes import ShapesPairs
 from lit_listener.judging.server.app import create_app
 from tests.browsing import CONTRASTS, chromium
-from tests.judging.serving import serving
+from tests.judging.server.served import serving
 
 pytestmark = pytest.mark.slow
 
@@ -26,14 +25,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def judge():
-    return Judge.load("shapes")
-
-
-@pytest.fixture(scope="module")
 def url(judge):
-    with serving(create_app(judge)) as address:
-        yield address
+    with serving(create_app(judge)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -255,8 +249,8 @@ def test_what_is_missing_is_asked_for_at_its_place(page, paths):
 
 
 def test_the_token_is_asked_for_when_it_is_needed(browser, judge, pairs, paths):
-    with serving(create_app(judge, token="sesame")) as url:
-        for page in opened(browser, url, refusals=2):
+    with serving(create_app(judge, token="sesame")) as port:
+        for page in opened(browser, f"http://127.0.0.1:{port}", refusals=2):
             expect(page.get_by_label("Token of this server")).to_be_hidden()
             rank(page, pairs[0].prompt, paths)
             expect(page.get_by_role("alert")).to_contain_text("Authorization: Bearer")
@@ -271,9 +265,9 @@ def test_the_token_is_asked_for_when_it_is_needed(browser, judge, pairs, paths):
 
 
 def test_a_server_that_is_gone_is_told(browser, judge, pairs, paths):
-    with serving(create_app(judge)) as url:
+    with serving(create_app(judge)) as port:
         page = browser.new_page()
-        page.goto(url)
+        page.goto(f"http://127.0.0.1:{port}")
         expect(page.locator("#served")).to_contain_text("Judge: shapes")
     rank(page, pairs[0].prompt, paths)
     expect(page.get_by_role("alert")).to_contain_text("the server cannot be reached")
