@@ -83,6 +83,7 @@ def expect_ranked(page, ranking, paths):
     cards = page.locator("#ranked > li")
     expect(cards.locator("h3")).to_have_text([paths[place].name for place in ranking.order])
     expect(cards.locator(".rank")).to_have_text([str(n + 1) for n in range(len(paths))])
+    expect(cards.locator(".heading .faint")).to_have_text([f"image {place + 1}" for place in ranking.order])
     expect(cards.locator(".judge .number")).to_have_text([f"{ranking.scores[place]:.3f}" for place in ranking.order])
 
 
@@ -158,6 +159,7 @@ def test_dropped_and_pasted_files_are_ranked(page, judge, pairs, paths):
 
 def test_all_can_be_done_by_keyboard(page, judge, pairs, paths):
     keys = page.keyboard
+    page.on("filechooser", lambda _: None)  # Playwright takes choosers over from here on: it needs a moment for that
     keys.press("Tab")
     expect(page.get_by_label("Prompt of the images")).to_be_focused()
     keys.type(pairs[0].prompt)
@@ -182,6 +184,7 @@ def test_all_can_be_done_by_keyboard(page, judge, pairs, paths):
     expect(page.get_by_role("button", name="Remove: third.png")).to_be_focused()
     names = ["second.png", "first.png", "third.png"]
     expect(page.locator("#chosen .name")).to_have_text(names)
+    expect(page.locator("#chosen .place")).to_have_text(["1", "2", "3"])
     page.get_by_label("Prompt of the images").focus()
     keys.press("Enter")
     swapped = [paths[1], paths[0], paths[2]]
