@@ -238,6 +238,7 @@ def test_a_broken_file_is_named(refused, pairs, paths, tmp_path):
 def test_what_is_missing_is_asked_for_at_its_place(page, paths):
     page.get_by_role("button", name="Rank").click()
     expect(page.get_by_role("alert")).to_have_text("Type the prompt of the images.")
+    expect(page.get_by_role("alert")).to_be_in_viewport()
     expect(page.get_by_label("Prompt of the images")).to_be_focused()
     page.keyboard.type("four red squares")
     page.keyboard.press("Enter")
@@ -248,6 +249,7 @@ def test_what_is_missing_is_asked_for_at_its_place(page, paths):
     page.get_by_text("Options").click()
     page.get_by_role("button", name="Rank").click()
     expect(page.get_by_role("alert")).to_contain_text("Rollouts: ")
+    expect(page.get_by_role("alert")).to_be_in_viewport()  # below a list of images and open options
     expect(page.get_by_label("Rollouts")).to_be_focused()
 
 

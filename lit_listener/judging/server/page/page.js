@@ -10,6 +10,7 @@ const say = (text) => { byId("state").textContent = text; };
 function fail(message) {
   byId("error").textContent = message;
   byId("error").hidden = false;
+  byId("error").scrollIntoView({ block: "nearest" });
   say("");
 }
 
