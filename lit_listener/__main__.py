@@ -11,6 +11,7 @@ from pathlib import Path
 
 _TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
 _OWN_COMMANDS = ("report", "progress", "data", "export")
+_JUDGE_COMMANDS = ("rank", "compare", "serve")
 _HELP = """usage: python -m lit_listener COMMAND [options]
 
 Train a vision-language reasoner with GRPO and a listener to judge which of two images people prefer.
@@ -28,6 +29,10 @@ commands:
   data       look at a data set before training: counts, agreement, and a sheet of sample pairs; data overlap A B: what
              two share; data manifest SOURCE: which pairs a figure is made from
   export     write what a run trained as a Hugging Face folder: an adapter, or full weights with --merge
+  rank       rank images for a prompt: python -m lit_listener rank --model M --prompt TEXT IMAGE IMAGE [IMAGE …]
+             M is shapes (the bundled judge), a run, a checkpoint, an exported folder, or a hub id
+  compare    tell which of two images people would prefer: python -m lit_listener compare --model M --prompt TEXT A B
+  serve      do both over HTTP, with a web page: python -m lit_listener serve --model M [--port 8000]
 
 Each command's options, with units and ranges: python -m lit_listener COMMAND --help
 """
@@ -52,8 +57,12 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _run(command: str, options: list[str]) -> int:
-    if command not in (*_TRAINER_COMMANDS, *_OWN_COMMANDS):
-        raise ValueError(f"unknown command {command!r}; expected one of {[*_TRAINER_COMMANDS, *_OWN_COMMANDS]}")
+    commands_there_are = [*_TRAINER_COMMANDS, *_OWN_COMMANDS, *_JUDGE_COMMANDS]
+    if command not in commands_there_are:
+        raise ValueError(f"unknown command {command!r}; expected one of {commands_there_are}")
+    if command in _JUDGE_COMMANDS:
+        _judge(command, options)
+        return 0
     # imported here, so that help and a mistyped command do not wait for torch
     from lit_listener.training.terminal import quiet_libraries
 
@@ -72,6 +81,18 @@ def _run(command: str, options: list[str]) -> int:
 
     _call(getattr(commands, command), options, f"python -m lit_listener {command}")
     return 0
+
+
+def _judge(command: str, options: list[str]) -> None:
+    """Run a command that judges; none of them waits for what only training needs."""
+    if command == "serve":
+        from lit_listener.judging.server.run import serve
+
+        _call(serve, options, "python -m lit_listener serve")
+        return
+    from lit_listener import judge_commands
+
+    {"rank": judge_commands.rank, "compare": judge_commands.compare}[command](options)
 
 
 def _call(command: Callable[..., None], options: list[str], prog: str) -> None:
