@@ -85,6 +85,9 @@ def _run(command: str, options: list[str]) -> int:
 
 def _judge(command: str, options: list[str]) -> None:
     """Run a command that judges; none of them waits for what only training needs."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # of weights that are read: the commands say themselves what they wait for
     if command == "serve":
         from lit_listener.judging.server.run import serve
 

@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 import jsonargparse
 from rich.console import Console, RenderableType
 from rich.progress import track
-from transformers.utils import logging as transformers_logging
 
 from lit_listener.evaluation.replaced_file import replaced_file
 from lit_listener.judging.display.exhibit import Exhibit, Shown
@@ -219,7 +218,6 @@ def _asking(given: jsonargparse.Namespace) -> dict[str, Any]:
 
 def _answer(given: jsonargparse.Namespace, plan: Plan[_Result]) -> _Result:
     """Load the judge and let it think."""
-    transformers_logging.disable_progress_bar()  # of weights that are read: seconds, and we say so ourselves
     with contextlib.redirect_stdout(sys.stderr):
         console = Console(stderr=True)
         _tell(console, f"Loading {given.model} …")

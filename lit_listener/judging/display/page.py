@@ -98,7 +98,7 @@ def _card(shown: Shown, label: str, number: str, p: float, notes: str, traces: s
         f'<li class="image">{_thumbnail(shown)}<div><p class="place">{label}</p><h2>{_text(shown.name)}</h2>'
         f'<p class="p">{p:.3f} <small>{number}</small></p>'
         f'<div class="bar" aria-hidden="true"><span style="width:{100 * p:.1f}%"></span></div>'
-        f"{notes}{traces}</div></li>"
+        f"{notes}</div>{traces}</li>"
     )
 
 
@@ -118,7 +118,7 @@ def _listener(p: float | None) -> str:
 def _traces(comparison: Comparison, names: tuple[str, str]) -> str:
     count = len(comparison.traces)
     each = "".join(
-        f'<p class="facts">{_text(" · ".join(trace_facts(trace, names)))}</p>'
+        f'<p class="facts">{_text(" · ".join(trace_facts(trace, names, comparison.rollouts)))}</p>'
         f'<p class="thoughts">{escape(thoughts(trace))}</p>'
         for trace in comparison.traces
     )

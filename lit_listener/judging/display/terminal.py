@@ -22,7 +22,7 @@ from lit_listener.judging.display.wording import (
     verdict,
     what_scores_are,
 )
-from lit_listener.judging.results import Comparison, Ranking, Trace
+from lit_listener.judging.results import Comparison, Ranking
 
 _BAR = 20
 """Columns of a bar that stands for probability 1."""
@@ -133,10 +133,6 @@ def _traces(rank: str, comparison: Comparison, names: tuple[str, str]) -> Iterat
     """The reasoning about a pair."""
     yield Text(f"\n{rank}{names[0]} against {names[1]}", "bold")
     for trace in comparison.traces:
-        yield Padding(_facts(trace, names, comparison.rollouts), (0, 0, 0, 2), expand=False)
+        facts = Text(" · ".join(trace_facts(trace, names, comparison.rollouts)), "cyan")
+        yield Padding(facts, (0, 0, 0, 2), expand=False)
         yield Padding(Text(thoughts(trace)), (0, 0, 0, 4), expand=False)
-
-
-def _facts(trace: Trace, names: tuple[str, str], rollouts: int) -> Text:
-    number = [f"trace {trace.rollout + 1} of {rollouts}"] if rollouts > 1 else []
-    return Text(" · ".join([*number, *trace_facts(trace, names)]), "cyan")

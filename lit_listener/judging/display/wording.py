@@ -83,14 +83,16 @@ def verdict(comparison: Comparison, names: tuple[str, str]) -> str:
     return f"{said} The display orders disagree: p(A) = {means[0]:.3f} with A first, {means[1]:.3f} with B first."
 
 
-def trace_facts(trace: Trace, names: tuple[str, str]) -> list[str]:
+def trace_facts(trace: Trace, names: tuple[str, str], rollouts: int) -> list[str]:
     """What a trace amounts to.
 
     Args:
         trace: the trace.
         names: of its images A and B.
+        rollouts: traces in its display order.
     """
     facts = [
+        *([f"trace {trace.rollout + 1} of {rollouts}"] if rollouts > 1 else []),
         f"{_side(trace.first, names)} shown first",
         "no answer can be read" if trace.answer is None else f"answer: {_side(trace.answer, names)}",
         f"p({names[0]}) = {trace.p_a:.3f}",
