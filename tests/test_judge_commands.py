@@ -9,6 +9,7 @@ from PIL import Image
 from lit_listener.__main__ import main
 from lit_listener.data.shapes import ShapesPairs
 from lit_listener.judging.judge import Judge
+from lit_listener.judging.loading import load_judge
 from lit_listener.judging.results import Comparison, Ranking
 
 PROMPT = "four red squares"
@@ -170,10 +171,16 @@ def test_a_page_is_written_whole_and_the_terminal_says_where(call, tmp_path, com
     assert [each.name for each in page.parent.iterdir()] == ["page.html"]
 
 
-def test_json_has_the_output_to_itself(call, tmp_path):
+def test_json_has_the_output_to_itself(call, tmp_path, monkeypatch):
+    def chatty(*args):  # as code of a hub repository may be
+        print("hello")
+        return load_judge(*args)
+
+    monkeypatch.setattr("lit_listener.judging.judge.load_judge", chatty)
     _, out, err = call("rank", "img1.png", "img2.png", "--json", "--html", tmp_path / "page.html")
     assert json.loads(out)["model"] == "shapes"
     assert f"Page: {tmp_path / 'page.html'}\n" in err
+    assert "hello\n" in err
 
 
 def test_a_page_that_cannot_be_written_costs_no_result(call, tmp_path):
@@ -264,6 +271,15 @@ def test_images_are_looked_at_before_the_model_is_loaded(call):
     _, _, err = call("rank", "img1.png", "gone.png", model="./gone")
     assert "there is no image gone.png" in err
     assert "Loading" not in err
+
+
+def test_serve_takes_its_options_by_name(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["serve", "--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert "usage: python -m lit_listener serve" in said
+    assert all(f"--{option} " in said for option in ("model", "host", "port", "token_file", "batch_size"))
 
 
 @pytest.mark.parametrize("command", ["rank", "compare"])
