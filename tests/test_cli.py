@@ -25,7 +25,7 @@ from lit_listener.vlm.specs import PolicySpec
 from tests.vlm.tiny import letters_tokenizer, write_tiny
 
 TEMPLATE = "{prompt}. first {image_0} second {image_1} Which is better, 0 or 1?"
-COMMANDS = ("fit", "validate", "test", "predict", "report", "progress", "data", "export")
+COMMANDS = ("fit", "validate", "test", "predict", "report", "progress", "data", "export", "rank", "compare", "serve")
 
 
 def shapes(size: int, split: str) -> dict[str, Any]:
