@@ -128,5 +128,5 @@ def _own_scores(
     p_N = preference_probability(logits_NL.float())
     if not bool(torch.isfinite(p_N).all()):
         raise FloatingPointError("the judge's probabilities are NaN: its weights are no use in this number format")
-    numbers: list[float] = p_N.double().tolist()
+    numbers: list[float] = p_N.cpu().double().tolist()  # MPS has no float64
     return numbers

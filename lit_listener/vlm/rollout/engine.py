@@ -120,8 +120,47 @@ class Sampler:
                 logits_NV.shape[1], self.vocabulary.suppressed_ids, vocabulary_size=self.vocabulary.size
             ).to(logits_NV.device)
         scaled = (logits_NV.float() / self.temperature).masked_fill(self._never_V, SUPPRESSED_LOGIT)
-        cumulative = scaled.softmax(-1).double().cumsum(-1)
-        return torch.searchsorted(cumulative, (uniform_N * cumulative[:, -1])[:, None], right=True).flatten()
+        return by_inversion(scaled.softmax(-1), uniform_N)
+
+
+def by_inversion(p_NV: Tensor, uniform_N: Tensor, *, on_cpu: bool | None = None) -> Tensor:
+    """The outcome of each row at which its cumulative distribution first exceeds a uniform number.
+
+    It is added up in float64: of a vocabulary of 152,064 float32 would lose the rare tokens.
+
+    Args:
+        p_NV: probabilities, float32; a row's sum need not be exactly 1.
+        uniform_N: a number in [0, 1) for each row.
+        on_cpu: add up on the CPU, which waits for the device; by default where the device has no float64.
+
+    Returns:
+        indices ``[N]`` on the device of ``p_NV``.
+    """
+    device = p_NV.device
+    if _lacks_float64(device) if on_cpu is None else on_cpu:
+        p_NV, uniform_N = p_NV.cpu(), uniform_N.cpu().double()
+    cumulative = p_NV.double().cumsum(-1)
+    return torch.searchsorted(cumulative, (uniform_N * cumulative[:, -1])[:, None], right=True).flatten().to(device)
+
+
+def uniforms_on(device: torch.device, uniforms: Tensor) -> Tensor:
+    """Uniform numbers in [0, 1) on a device: in float64, or in float32 where the device has no other.
+
+    Args:
+        device: where to.
+        uniforms: float64, on the CPU.
+    """
+    return (float32_below_1(uniforms) if _lacks_float64(device) else uniforms).to(device)
+
+
+def float32_below_1(uniforms: Tensor) -> Tensor:
+    """Numbers in [0, 1) in float32: none is rounded up to 1, which would lie beyond every cumulative distribution."""
+    largest = 1 - torch.finfo(torch.float32).eps / 2
+    return uniforms.float().clamp(max=largest)
+
+
+def _lacks_float64(device: torch.device) -> bool:
+    return device.type == "mps"
 
 
 def refuse_training_mode(backbone: Backbone) -> None:

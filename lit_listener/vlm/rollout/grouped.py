@@ -23,6 +23,7 @@ from lit_listener.vlm.rollout.engine import (
     completions_of,
     refuse_no_numbers,
     refuse_training_mode,
+    uniforms_on,
 )
 from lit_listener.vlm.sharding import is_sharded
 from lit_listener.vlm.streams import uniforms
@@ -94,7 +95,8 @@ class _Batch:
         self.label_ids = [torch.tensor(spellings, device=device) for spellings in asked.label_ids]
         self.sampler = Sampler(backbone.vocabulary, asked.sampling.temperature)
         self.ends = torch.tensor(backbone.vocabulary.end_ids, device=device)
-        self.uniforms_NT = uniforms(asked.sampling.seed, asked.keys, size, length, first=asked.first).to(device)
+        drawn_NT = uniforms(asked.sampling.seed, asked.keys, size, length, first=asked.first)
+        self.uniforms_NT = uniforms_on(device, drawn_NT)
         self.ids_NT = torch.full((total, length), backbone.vocabulary.pad_id, device=device)
         self.labels_NTL = torch.zeros(total, length, len(asked.label_ids), device=device)
         self.ended_N = torch.zeros(total, dtype=torch.bool, device=device)

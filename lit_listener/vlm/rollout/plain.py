@@ -20,6 +20,7 @@ from lit_listener.vlm.rollout.engine import (
     completions_of,
     refuse_no_numbers,
     refuse_training_mode,
+    uniforms_on,
 )
 from lit_listener.vlm.sharding import is_sharded
 from lit_listener.vlm.streams import uniforms
@@ -65,9 +66,8 @@ class _Sampled(LogitsProcessor):
     def __init__(self, backbone: Backbone, prompts: int, asked: Draw, device: torch.device) -> None:
         length, rows = asked.sampling.max_new_tokens, prompts * asked.group_size
         self.sampler = Sampler(backbone.vocabulary, asked.sampling.temperature)
-        self.uniforms_NT = uniforms(asked.sampling.seed, asked.keys, asked.group_size, length, first=asked.first).to(
-            device
-        )
+        drawn_NT = uniforms(asked.sampling.seed, asked.keys, asked.group_size, length, first=asked.first)
+        self.uniforms_NT = uniforms_on(device, drawn_NT)
         self.label_ids = [list(spellings) for spellings in asked.label_ids]
         self.vocabulary = backbone.vocabulary
         self.ids_NT = torch.full((rows, length), backbone.vocabulary.pad_id, device=device)

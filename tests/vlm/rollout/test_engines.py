@@ -20,7 +20,7 @@ from lit_listener.vlm.encoding import Reader, Vocabulary
 from lit_listener.vlm.group_cache import GroupCache
 from lit_listener.vlm.loading import load, load_backbone
 from lit_listener.vlm.rollout import GroupedRollout, Sampling, TransformersRollout, grouped
-from lit_listener.vlm.rollout.engine import Draw, Sampler
+from lit_listener.vlm.rollout.engine import Draw, Sampler, by_inversion, float32_below_1
 from lit_listener.vlm.rollout.grouped import _Batch
 from lit_listener.vlm.specs import PolicySpec
 from lit_listener.vlm.streams import uniforms
@@ -205,6 +205,26 @@ def test_sampling_at_the_edges():
     logits = torch.tensor([[5.0, 0.0, -200.0, 0.0, 5.0]] * 3)
     edges = torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)
     assert Sampler(small_vocabulary(5, 0, 4), 1.0)(logits, edges).tolist() == [1, 3, 3]
+
+
+def test_a_device_without_float64_draws_the_same():
+    p_NV = torch.randn(400, 3000).mul(4).softmax(1)
+    uniform_N = uniforms(2, [(0, 0)], 1, 400)[0]
+    expected = by_inversion(p_NV, uniform_N)
+    assert by_inversion(p_NV, uniform_N, on_cpu=True).equal(expected)
+    # numbers that were rounded to float32 draw another token only at the edge between two
+    rounded = by_inversion(p_NV, float32_below_1(uniform_N), on_cpu=True)
+    assert int((rounded != expected).sum()) <= 1
+
+
+def test_uniform_numbers_stay_below_1_in_float32():
+    given = torch.tensor([0.0, 0.25, 1 - 2**-24, 1 - 2**-25, 1 - 2**-53], dtype=torch.float64)
+    rounded = float32_below_1(given)
+    assert rounded.dtype == torch.float32
+    assert rounded.double().tolist() == [0.0, 0.25, 1 - 2**-24, 1 - 2**-24, 1 - 2**-24]
+    assert given.float()[-1] == 1  # which no cumulative distribution exceeds
+    p_NV = torch.tensor([[0.5, 0.5, 0.0]] * 5)
+    assert by_inversion(p_NV, rounded, on_cpu=True).tolist() == [0, 0, 1, 1, 1]
 
 
 def test_checkpointing_and_training_mode(tiny_folder, tiny):
