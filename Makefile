@@ -69,6 +69,10 @@ assets: $(STAMP)  ## Make the bundled models anew, from nothing (half an hour)
 	rm -rf $(ASSETS)/shapes_warm_start && cp -r runs/assets/warm_start/model $(ASSETS)/shapes_warm_start
 	$(BIN)/python -m lit_listener fit --config configs/shapes/witness.yaml --run_dir runs/assets/witness
 	rm -rf $(ASSETS)/shapes_witness && cp -r runs/assets/witness/model $(ASSETS)/shapes_witness
+	$(BIN)/python -m lit_listener fit --config configs/shapes/grpo_listener.yaml --run_dir runs/assets/judge
+	rm -rf $(ASSETS)/shapes_judge
+	$(BIN)/python -m lit_listener export --ckpt runs/assets/judge --output $(ASSETS)/shapes_judge --dtype float16
+	rm $(ASSETS)/shapes_judge/README.md
 
 clean:  ## Remove caches and build products; .venv and runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
