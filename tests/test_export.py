@@ -262,6 +262,7 @@ def test_every_kind_of_checkpoint_gives_one_adapter(tmp_path, lora):
         "adapter_config.json",
         "adapter_model.safetensors",
         "chat_template.jinja",
+        "judge.json",
         "preprocessor_config.json",
         "tokenizer.json",
         "tokenizer_config.json",
@@ -308,7 +309,9 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path, lora, refuse):
     assert "holds no checkpoints/last.ckpt; name the folder of a run" in message
     assert "checkpoints/ holds ['best.ckpt']" in message
     best = tmp_path / "run" / "checkpoints" / "best.ckpt"
-    assert f"no config at {tmp_path}/run/config.yaml: name the config.yaml of the run" in refuse("--ckpt", best, *out)
+    assert f"no config at {tmp_path}/run/config.yaml: a checkpoint is read with the config.yaml of its run" in refuse(
+        "--ckpt", best, *out
+    )
     config = ("--config", lora.folder / "config.yaml")
     assert "cannot be read as a checkpoint of a training run" in refuse("--ckpt", best, *config, *out)
     assert not (tmp_path / "out").exists()

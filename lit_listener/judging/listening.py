@@ -26,10 +26,12 @@ class Ear:
         listener: who listens.
         reference: the frozen model whose scores a ``ReferenceListener`` reads; None for listeners with a model of their
             own.
+        shares_vision: whether that model sees images as the judge does.
     """
 
     listener: Listener
     reference: Reference | None = None
+    shares_vision: bool = False
 
     def hear(
         self, thinker: Thinker, asked: Asked, transcripts: Sequence[Transcript], led_up: Sequence[Sequence[int]]
@@ -70,6 +72,5 @@ class Ear:
         if self.reference is None:
             return None
         with self.reference.active() as backbone:
-            shared = backbone.vision_tower is thinker.policy.vision_tower
-            seen = asked if shared else replace(asked, features_MD=backbone.image_features(asked.prompts))
+            seen = asked if self.shares_vision else replace(asked, features_MD=backbone.image_features(asked.prompts))
             return thinker.scores(backbone, seen, completions, places_N)

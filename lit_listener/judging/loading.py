@@ -1,18 +1,19 @@
-"""Which judge a name means: a bundled one, a model folder, a hub id."""
+"""Loads a judge: checks what is asked for, finds device and number format, and puts model and question together."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 
-from lit_listener.judging.card import CARD, JudgeCard, default_card, read_card
 from lit_listener.judging.listening import Ear
+from lit_listener.judging.weights import Options, Trained, find_trained
 from lit_listener.tasks import Task
 from lit_listener.vlm.encoding import label_token_ids
 from lit_listener.vlm.image_cache import ImageCache
 from lit_listener.vlm.listeners import ModelListener
-from lit_listener.vlm.loading import PolicySpec, load_backbone
 from lit_listener.vlm.rollout import GroupedRollout, Sampling
 from lit_listener.vlm.specs import DTypeName, resolve
 from lit_listener.vlm.thinker import Thinker
@@ -51,50 +52,115 @@ def load_judge(wanted: Wanted) -> Loaded:
         FileNotFoundError: there is no such folder.
         ValueError: it is no model that can judge, or the options contradict each other.
     """
-    device = _device(wanted.device)
-    dtype = _dtype(wanted.dtype, device)
-    card = _card(wanted)
-    spec = PolicySpec(
-        wanted.model, dtype=dtype, max_pixels=wanted.max_pixels, trust_remote_code=wanted.trust_remote_code
+    _check_ranges(wanted)
+    device = find_device(wanted.device)
+    dtype = find_dtype(wanted.dtype, device)
+    if wanted.load_in_4bit:
+        _check_four_bits(wanted, device, dtype)
+    if wanted.listener is not None:
+        resolve(wanted.listener)  # is it there? It is loaded when it is first asked
+    trained = find_trained(
+        _expanded(wanted.model),
+        wanted.adapter and _expanded(wanted.adapter),
+        Options(
+            device=device,
+            dtype=dtype,
+            load_in_4bit=wanted.load_in_4bit,
+            max_pixels=wanted.max_pixels,
+            trust_remote_code=wanted.trust_remote_code,
+            task=wanted.task,
+            listener=wanted.listener,
+        ),
     )
-    policy, reader = load_backbone(wanted.model, spec)
-    policy.requires_grad_(False)
-    policy.to(device)
-    task = wanted.task or card.task
+    model, card = trained.model, trained.card
+    model.policy.requires_grad_(False)
+    model.policy.to(device)
     thinker = Thinker(
-        policy=policy,
-        reader=reader,
-        task=task,
-        label_ids=label_token_ids(reader.tokenizer, task.labels),
-        sampling=Sampling(wanted.max_new_tokens or card.max_new_tokens, wanted.temperature or card.temperature),
+        policy=model.policy,
+        reader=model.reader,
+        task=card.task,
+        label_ids=label_token_ids(model.reader.tokenizer, card.task.labels),
+        sampling=Sampling(
+            card.max_new_tokens if wanted.max_new_tokens is None else wanted.max_new_tokens,
+            card.temperature if wanted.temperature is None else wanted.temperature,
+        ),
         engine=GroupedRollout(),
         image_cache=ImageCache(),
     )
-    named = wanted.listener or card.listener
+    return Loaded(thinker, _ear_of(trained, thinker))
+
+
+def _ear_of(trained: Trained, thinker: Thinker) -> Callable[[], Ear] | None:
+    """Loads the listener, when it is called."""
+    listener = trained.listener
+    if listener is None:
+        return None
+    has_model = isinstance(listener, ModelListener)
 
     def make_ear() -> Ear:
-        assert named is not None
-        listener = ModelListener(named, context="reasoner", dtype=dtype)
-        listener.prepare(task, reader.tokenizer)
-        return Ear(listener.to(device))
+        listener.prepare(thinker.task, thinker.reader.tokenizer)
+        listener.requires_grad_(False)
+        reference = None if has_model else trained.model.reference
+        return Ear(listener.to(thinker.policy.device), reference, trained.model.shares_vision)
 
-    return Loaded(thinker, make_ear if named else None)
-
-
-def _card(wanted: Wanted) -> JudgeCard:
-    path = Path(resolve(wanted.model)) / CARD
-    return read_card(path.read_text(), str(path)) if path.is_file() else default_card()
+    return make_ear
 
 
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+def find_device(name: str) -> torch.device:
+    """The device that is meant.
+
+    Raises:
+        ValueError: there is no such device, or not on this machine.
+    """
+    there = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count())), *(["mps"] if _has_mps() else [])]
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
+    if name == "cuda" and torch.cuda.is_available():
+        name = f"cuda:{torch.cuda.current_device()}"
+    if name not in there:
+        kinds = ("auto", "cpu", "cuda", "cuda:0", "mps")
+        raise ValueError(f"device: expected one of {kinds}, got {name!r}; this machine has {there}")
+    return torch.device(name)
 
 
-def _dtype(name: str, device: torch.device) -> DTypeName:
+def find_dtype(name: str, device: torch.device) -> DTypeName:
+    """The number format that is meant.
+
+    Raises:
+        ValueError: there is no such format.
+    """
     if name == "auto":
         return "float32" if device.type == "cpu" else "bfloat16"
-    return name  # type: ignore[return-value]
+    for known in get_args(DTypeName):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise ValueError(f"dtype: expected auto or one of {get_args(DTypeName)}, got {name!r}")
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def _check_ranges(wanted: Wanted) -> None:
+    for option in ("max_new_tokens", "max_pixels"):
+        value = getattr(wanted, option)
+        if value is not None and value < 1:
+            raise ValueError(f"{option}: expected at least 1, got {value}")
+    if wanted.temperature is not None and not 0 < wanted.temperature < math.inf:
+        raise ValueError(f"temperature: expected a finite number above 0, got {wanted.temperature}")
+
+
+def _check_four_bits(wanted: Wanted, device: torch.device, dtype: DTypeName) -> None:
+    if device.type == "mps":
+        raise ValueError("load_in_4bit: 4-bit weights are computed on CUDA and CPU; drop it, or name device cpu")
+    if device.type == "cpu" and dtype == "float16":
+        raise ValueError(
+            "load_in_4bit: on a CPU 4-bit weights are computed in float32 or bfloat16, got dtype float16; leave dtype "
+            "out, or name one of them"
+        )
+    if wanted.model == "shapes-blank":
+        raise ValueError("load_in_4bit: shapes-blank has no weights on disk that could be read into 4 bits")
+
+
+def _expanded(name: str) -> str:
+    return str(Path(name).expanduser()) if name.startswith("~") else name

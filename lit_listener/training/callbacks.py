@@ -10,10 +10,12 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from rich.console import Console
 from rich.table import Table
 
+from lit_listener.judging.card import CARD
+from lit_listener.judging.run_config import card_of_run, read_run_config
 from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.training.reasoner import Reasoner
 from lit_listener.training.run.metrics_file import keep_rows
@@ -110,7 +112,7 @@ class SampleTable(Callback):
 
 
 class ExportModel(Callback):
-    """Writes the trained model as a Hugging Face folder when training ends.
+    """Writes the trained model as a Hugging Face folder when training ends, and how it is asked (``judge.json``).
 
     Args:
         folder: where, within the run's folder ("model"); null writes none.
@@ -141,7 +143,19 @@ class ExportModel(Callback):
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save once training has run to its end (an interrupted run keeps its checkpoint instead)."""
         if self.folder and isinstance(pl_module, Reasoner) and not trainer.interrupted:
-            save_model(pl_module.policy, pl_module.reader, Path(trainer.default_root_dir) / self.folder, self.dtype)
+            run = Path(trainer.default_root_dir)
+            save_model(pl_module.policy, pl_module.reader, run / self.folder, self.dtype, _card(run / "config.yaml"))
+
+
+def _card(path: Path) -> dict[str, str]:
+    """The ``judge.json`` that goes with a run's model, by its name."""
+    if not path.is_file():
+        rank_zero_warn(
+            f"there is no {path.name} of this run to tell how its model is asked, so that the model is saved without "
+            f"{CARD}: load it with the run's task, Judge.load(..., task=...)"
+        )
+        return {}
+    return {CARD: card_of_run(read_run_config(path.parent / "checkpoints" / "last.ckpt"), tells_folders=False)}
 
 
 def _sample_table(rows: list[list[Any]]) -> Table:

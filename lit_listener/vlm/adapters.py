@@ -4,9 +4,12 @@ Adapters must be switched off whole to give the reference: so they are low-rank 
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
 from torch import nn
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from lit_listener.vlm.specs import LoraSpec, PolicySpec
 
@@ -24,13 +27,66 @@ def adapted_layers(*, vision: bool) -> str:
     return f"{_LANGUAGE_LINEARS}|{_VISION_LINEARS}" if vision else _LANGUAGE_LINEARS
 
 
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class SavedAdapter:
+    """What a folder in peft's format says of its adapter."""
+
+    base: str | None
+    """Hub id or folder of the model that it goes on; None where it names none."""
+    lora: LoraSpec
+    on_vision: bool
+    """Whether it updates the vision tower."""
+    max_pixels: int | None
+    """Bound of the image processor that was saved with it; None where there is none."""
+
+
+def read_adapter(folder: Path) -> SavedAdapter:
+    """Look at an adapter without loading it.
+
+    Raises:
+        FileNotFoundError: config or weights are not there.
+        ValueError: it is no LoRA adapter, cannot be read, or is more than low-rank updates.
+    """
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} holds no {name}: expected a LoRA adapter, as peft saves it")
+    try:
+        config = json.loads((folder / ADAPTER_CONFIG).read_text())
+        kind = config["peft_type"]
+        lora = LoraSpec(config["r"], config["lora_alpha"]) if kind == "LORA" else None
+        base = config.get("base_model_name_or_path") or None
+        with safe_open(folder / ADAPTER_WEIGHTS, "pt") as weights:
+            names = list(weights.keys())
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise ValueError(f"the adapter at {folder} cannot be read: {error!r}") from error
+    if lora is None:
+        raise ValueError(f"the adapter at {folder} is of the kind {kind}; expected LORA: merge it into its base")
+    if strays := [name for name in names if "lora_" not in name]:
+        raise ValueError(
+            f"the adapter at {folder} holds more than low-rank updates, for instance {min(strays)!r}; merge it into "
+            "its base"
+        )
+    return SavedAdapter(base, lora, any(".visual." in name for name in names), _max_pixels(folder))
+
+
+def _max_pixels(folder: Path) -> int | None:
+    if not (folder / "preprocessor_config.json").is_file():
+        return None
+    bound: int | None = Qwen2VLImageProcessorPil.from_pretrained(folder).size["longest_edge"]
+    return bound
+
+
 def check_scale(lora: LoraSpec, folder: Path) -> None:
     """Refuse an adapter of another rank or scale than was asked for.
 
     Raises:
         ValueError: rank or alpha differ.
     """
-    saved = json.loads((folder / "adapter_config.json").read_text())
+    saved = json.loads((folder / ADAPTER_CONFIG).read_text())
     for option, theirs, ours in (("rank", saved["r"], lora.rank), ("alpha", saved["lora_alpha"], lora.alpha)):
         if theirs != ours:
             raise ValueError(f"policy.lora.{option}: the adapter at {folder} has {option} {theirs}, got {ours}")

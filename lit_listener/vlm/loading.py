@@ -7,7 +7,7 @@ weights, in 4 bits if so asked, serves policy, reference and listener.
 
 import contextlib
 import copy
-import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,6 @@ from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
     AutoTokenizer,
-    BitsAndBytesConfig,
     GenerationConfig,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -30,6 +29,7 @@ from lit_listener.vlm import ranks
 from lit_listener.vlm.adapters import adapted_layers, check_reach, check_scale
 from lit_listener.vlm.backbone import Backbone, check_family
 from lit_listener.vlm.encoding import Encoder, Reader, vocabulary_of
+from lit_listener.vlm.four_bits import in_four_bits, settle_four_bits
 from lit_listener.vlm.specs import DTypeName, LoraSpec, PolicySpec, ReferenceName, resolve
 from lit_listener.vlm.token_bytes import TokenBytes
 
@@ -120,20 +120,23 @@ class Models:
         return same and not any(p.requires_grad for p in self.policy.vision_tower.parameters())
 
 
-def load(spec: PolicySpec, reference: ReferenceName = "base", *, empty: bool = False) -> Models:
+def load(
+    spec: PolicySpec, reference: ReferenceName = "base", *, empty: bool = False, place: torch.device | None = None
+) -> Models:
     """Load a policy as specified, with its reference.
 
     Args:
         spec: what is asked for.
         reference: which weights the frozen reference has.
         empty: read no weights: those of rank 0 are to come, by ``sharding.shard``.
+        place: where weights are put that are read into 4 bits; by default the process's GPU, else the CPU.
 
     Raises:
         FileNotFoundError: a local folder does not exist.
         ValueError: the model's family is not supported, or the specification contradicts itself.
     """
     if spec.lora is not None:
-        return _load_with_adapter(spec, reference, empty)
+        return _load_with_adapter(spec, reference, empty, place)
     if spec.quantization is not None:
         raise ValueError(
             f"policy.quantization: {spec.quantization}: 4-bit weights cannot train; set policy.lora to train adapters "
@@ -160,13 +163,16 @@ def load(spec: PolicySpec, reference: ReferenceName = "base", *, empty: bool = F
     return Models(_ready(policy, spec), Reference(frozen), reader, adapter=None)
 
 
-def load_backbone(name: str, spec: PolicySpec, *, empty: bool = False) -> tuple[Backbone, Reader]:
+def load_backbone(
+    name: str, spec: PolicySpec, *, empty: bool = False, place: torch.device | None = None
+) -> tuple[Backbone, Reader]:
     """A model with all its weights frozen or not as they come, in eval mode, and its reader.
 
     Args:
         name: folder, hub id or bundled model.
         spec: number format, quantization and the rest; its own base and start are not read.
         empty: on the meta device, without weights.
+        place: see ``load``.
 
     Raises:
         FileNotFoundError: a local folder does not exist.
@@ -196,9 +202,13 @@ def load_backbone(name: str, spec: PolicySpec, *, empty: bool = False) -> tuple[
         model.generation_config = GenerationConfig.from_pretrained(folder)
     else:
         model = AutoModelForImageTextToText.from_pretrained(
-            folder, trust_remote_code=spec.trust_remote_code, use_safetensors=True, **options, **_in_four_bits(spec)
+            folder,
+            trust_remote_code=spec.trust_remote_code,
+            use_safetensors=True,
+            **options,
+            **in_four_bits(spec, place),
         )
-    _settle_four_bits(model)
+    settle_four_bits(model)
     _no_dropout(model)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=spec.trust_remote_code)
     # the supported families share this class; named, because AutoImageProcessor of transformers 5.17 wants torchvision
@@ -214,45 +224,9 @@ def load_backbone(name: str, spec: PolicySpec, *, empty: bool = False) -> tuple[
     return backbone, Reader(encoder, TokenBytes(tokenizer), tokenizer, image_processor)
 
 
-def _in_four_bits(spec: PolicySpec) -> dict[str, Any]:
-    """What has the language model's linear layers read into 4 bits, on the device where they are to stay."""
-    if spec.quantization is None:
-        return {}
-    place = "cpu"
-    if torch.cuda.is_available():  # a launcher may have named the process's place without setting it
-        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-        place = f"cuda:{torch.cuda.current_device() or local_rank % torch.cuda.device_count()}"
-    config = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=spec.quantization,
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=getattr(torch, spec.dtype),
-        llm_int8_skip_modules=["model.visual", "lm_head"],  # named for 8 bits, heeded for 4 as well
-    )
-    return {"quantization_config": config, "device_map": {"": place}}
-
-
-def _settle_four_bits(model: nn.Module) -> None:
-    """See to it that 4-bit weights are computed with rightly on every device.
-
-    bitsandbytes' CPU kernels read rows that are not whole blocks wrongly, without a word. And on some CPUs it repacks
-    weights in eval mode, for good, after which no gradient passes through them to the layers below.
-    """
-    modules: Iterator[tuple[str, Any]] = model.named_modules()
-    for name, module in modules:
-        if (state := getattr(getattr(module, "weight", None), "quant_state", None)) is None:
-            continue
-        if state.shape[-1] % state.blocksize:
-            raise ValueError(
-                f"policy.quantization: 4-bit weights come in rows of whole blocks of {state.blocksize}, but {name} has "
-                f"rows of {state.shape[-1]}; drop quantization, or name another base"
-            )
-        module.support_avx512bf16_for_cpu = False
-
-
-def _load_with_adapter(spec: PolicySpec, reference: ReferenceName, empty: bool) -> Models:
+def _load_with_adapter(spec: PolicySpec, reference: ReferenceName, empty: bool, place: torch.device | None) -> Models:
     assert spec.lora is not None
-    base, reader = load_backbone(spec.base, spec, empty=empty)  # peft freezes it
+    base, reader = load_backbone(spec.base, spec, empty=empty, place=place)  # peft freezes it
     if spec.quantization is not None:
         # norms, embeddings and output matrix become float32; the vision tower, which stands apart, stays as it was
         prepare_model_for_kbit_training(base.model, use_gradient_checkpointing=False)
@@ -271,7 +245,15 @@ def _load_with_adapter(spec: PolicySpec, reference: ReferenceName, empty: bool) 
         check_scale(spec.lora, Path(spec.start))
         if empty:  # the same layers; what is read into them does not matter
             base.to_empty(device="cpu")
-        adapted = PeftModel.from_pretrained(base.model, spec.start, is_trainable=True)
+        with warnings.catch_warnings():  # peft only warns of layers that it finds no weights for
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            try:
+                adapted = PeftModel.from_pretrained(base.model, spec.start, is_trainable=True)
+            except UserWarning as warning:
+                raise ValueError(
+                    f"policy.start: the adapter at {spec.start!r} lacks weights of layers that it names, under their "
+                    f"names in {spec.base!r}: it is of another base, or damaged ({str(warning)[:200]})"
+                ) from warning
         if reference == "start":
             frozen_adapter = "reference"
             adapted.load_adapter(spec.start, adapter_name=frozen_adapter, is_trainable=False)

@@ -8,7 +8,7 @@ import contextlib
 import copy
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,23 @@ from lit_listener.vlm.encoding import Reader
 from lit_listener.vlm.specs import DTypeName
 
 
-def save_model(backbone: Backbone, reader: Reader, folder: Path, dtype: DTypeName = "float16") -> None:
+def save_model(
+    backbone: Backbone,
+    reader: Reader,
+    folder: Path,
+    dtype: DTypeName = "float16",
+    texts: Mapping[str, str] | None = None,
+) -> None:
     """Write full weights (adapters merged), tokenizer and image processor as a Hugging Face folder (safetensors).
 
     The folder is there whole or not at all, and the model stays as it is.
+
+    Args:
+        backbone: the model.
+        reader: what reads for it.
+        folder: where to.
+        dtype: number format of the saved weights.
+        texts: files that go beside them, by name.
 
     Raises:
         FileExistsError: ``folder`` holds something other than a model; a model that is there already is replaced.
@@ -35,6 +48,8 @@ def save_model(backbone: Backbone, reader: Reader, folder: Path, dtype: DTypeNam
     model = copy.deepcopy(backbone.model)
     with whole_folder(folder) as beside:
         write_model(model, reader, beside, dtype)
+        for name, text in (texts or {}).items():
+            (beside / name).write_text(text)
 
 
 @contextlib.contextmanager

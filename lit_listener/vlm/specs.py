@@ -91,3 +91,8 @@ def resolve(name: str) -> str:
             f"{sorted(BUNDLED)}"
         )
     return name
+
+
+def on_this_machine(name: str) -> bool:
+    """Whether a name leads to a folder (there or not) rather than to a bundled model or the hub."""
+    return name not in BUNDLED and (Path(name).is_dir() or name.startswith((".", "/", "~")) or name.count("/") != 1)

@@ -1,11 +1,13 @@
 """What a run leaves behind: samples, predictions, an exported model."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch.callbacks import Callback
 from transformers import AutoConfig
 
@@ -14,7 +16,7 @@ from lit_listener.training.callbacks import ExportModel, SampleTable
 from lit_listener.training.predictions import PredictionsFile
 from lit_listener.vlm.loading import load_backbone
 from lit_listener.vlm.specs import LoraSpec, PolicySpec
-from tests.training.tiny_runs import data, grpo, pairs, trainer
+from tests.training.tiny_runs import TEMPLATE, data, grpo, pairs, trainer
 
 
 def samples(folder: Path) -> list[dict[str, str]]:
@@ -95,6 +97,22 @@ def test_an_exported_model_loads_with_the_trained_weights(tmp_path):
         assert torch.equal(value, trained[name]), name
     assert reader.tokenizer.get_vocab() == module.reader.tokenizer.get_vocab()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_an_exported_model_says_how_it_is_asked_where_the_run_does(tmp_path):
+    with pytest.warns(UserWarning, match=r"no config\.yaml of this run .* saved without judge\.json: load it with the"):
+        trainer(tmp_path / "script", 1, ExportModel(folder="model")).fit(grpo(), data())
+    assert not (tmp_path / "script" / "model" / "judge.json").exists()
+    (tmp_path / "run").mkdir()
+    policy = {"base": "shapes-instruct"}
+    task = {"class_path": "lit_listener.tasks.PairwisePreference", "init_args": {"template": TEMPLATE}}
+    options = {"policy": policy, "task": task, "sampling": {"max_new_tokens": 5}}
+    config = {"model": {"init_args": options}, "data": {"train": {}}}
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    trainer(tmp_path / "run", 1, ExportModel(folder="model")).fit(grpo(), data())
+    card = json.loads((tmp_path / "run" / "model" / "judge.json").read_text())
+    assert (card["max_new_tokens"], card["listener"]) == (5, "shapes-instruct")
+    assert card["task"]["init_args"]["template"] == TEMPLATE
 
 
 def test_a_model_is_exported_in_half_precision_unless_told_otherwise(tmp_path):

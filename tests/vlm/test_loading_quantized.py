@@ -9,7 +9,8 @@ from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from torch import nn
 
-from lit_listener.vlm.loading import LoraSpec, PolicySpec, _in_four_bits, load, load_backbone
+from lit_listener.vlm.four_bits import in_four_bits
+from lit_listener.vlm.loading import LoraSpec, PolicySpec, load, load_backbone
 from lit_listener.vlm.packing import pack
 from lit_listener.vlm.rollout import Sampling
 from tests.vlm.tiny import (
@@ -182,8 +183,8 @@ def test_four_bits_survive_a_move(folder):
 
 
 def test_the_process_loads_onto_its_own_gpu(monkeypatch):
-    assert _in_four_bits(spec("shapes-instruct"))["device_map"] == {"": "cpu"}
-    assert _in_four_bits(spec("shapes-instruct", quantization=None)) == {}
+    assert in_four_bits(spec("shapes-instruct"))["device_map"] == {"": "cpu"}
+    assert in_four_bits(spec("shapes-instruct", quantization=None)) == {}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     for current, local_rank, expected in ((0, None, 0), (3, None, 3), (0, "2", 2), (3, "1", 3)):
@@ -191,7 +192,7 @@ def test_the_process_loads_onto_its_own_gpu(monkeypatch):
         monkeypatch.delenv("LOCAL_RANK", raising=False)
         if local_rank is not None:
             monkeypatch.setenv("LOCAL_RANK", local_rank)
-        assert _in_four_bits(spec("shapes-instruct"))["device_map"] == {"": f"cuda:{expected}"}
+        assert in_four_bits(spec("shapes-instruct"))["device_map"] == {"": f"cuda:{expected}"}
 
 
 def test_rows_that_are_not_whole_blocks_are_refused(tiny_folder):

@@ -3,28 +3,24 @@
 Only the policy is built: neither data, trainer, reference nor listener are needed, nor the device of the training.
 """
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import jsonargparse
 import torch
-import yaml
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # public, but not re-exported
-from torch import Tensor, nn
 from transformers import AutoConfig
 
+from lit_listener.judging.card import CARD
+from lit_listener.judging.run_config import card_of_run, policy_spec, read_run_config
 from lit_listener.training.exporting.model_card import model_card, read_measured
-from lit_listener.training.exporting.trained_weights import find_checkpoint, read_trained_weights
-from lit_listener.vlm.backbone import Backbone
-from lit_listener.vlm.encoding import Reader
-from lit_listener.vlm.loading import load, load_backbone
+from lit_listener.vlm.restoring import restore
 from lit_listener.vlm.saving import whole_folder, write_adapter, write_model
 from lit_listener.vlm.specs import BUNDLED, DTypeName, PolicySpec, resolve
-
-_PREFIX = "policy."  # of the policy's weights in the training module
+from lit_listener.vlm.trained_weights import find_checkpoint, read_trained_weights
 
 
 @dataclass(frozen=True)
@@ -40,16 +36,6 @@ class Exported:
     """Bytes."""
     how_to_load: str
     """Python expression."""
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """A policy as a checkpoint has it."""
-
-    policy: Backbone
-    reader: Reader
-    adapter: Any
-    """The peft model around the policy's; None where all weights were trained."""
 
 
 def export(
@@ -78,18 +64,22 @@ def export(
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FileExistsError(f"--output: {output} is there already; name a new or empty folder")
-    checkpoint = find_checkpoint(ckpt)
-    config, run = _read_config(checkpoint, config_file)
-    spec = _policy_spec(config)
+    with _told_of("--ckpt"):
+        checkpoint = find_checkpoint(ckpt)
+    with _told_of("--config", "; name a run's own"):
+        config = read_run_config(checkpoint, config_file)
+        spec = policy_spec(config)
     as_adapter = spec.lora is not None and not merge
     _check_base(spec, as_adapter, dtype, repo)
-    weights = read_trained_weights(checkpoint)
-    trained = _restore(spec, weights.of_names)
+    with _told_of("--ckpt"):
+        weights = read_trained_weights(checkpoint)
+    with _told_of("--ckpt", "; name the config of its own run with --config"):
+        trained = restore(_unquantised(spec), weights.of_names)
     format_: DTypeName = "float32" if as_adapter else dtype or _sixteen_bits(spec)
     kind = "a LoRA adapter" if as_adapter else "full weights, adapter merged" if trained.adapter else "full weights"
     card = model_card(
-        config,
-        read_measured(run / "metrics.csv", weights.batches),
+        config.content,
+        read_measured(config.folder / "metrics.csv", weights.batches),
         kind=f"{kind}, {format_}",
         is_adapter=as_adapter,
         name=repo or output.absolute().name,
@@ -102,6 +92,7 @@ def export(
         else:
             write_model(trained.policy.model, trained.reader, beside, format_)
         (beside / "README.md").write_text(card)
+        (beside / CARD).write_text(card_of_run(config, tells_folders=as_adapter))
         size = sum(path.stat().st_size for path in beside.rglob("*") if path.is_file())
     merged = spec.lora is not None and merge
     return Exported(output, f"{kind}, {format_}", merged, size, _how_to_load(output, base if as_adapter else None))
@@ -142,30 +133,13 @@ def push(folder: Path, repo: str) -> str:
     return str(url)
 
 
-def _read_config(checkpoint: Path, config_file: Path | None) -> tuple[dict[str, Any], Path]:
-    """A checkpoint's config, and the folder of its run."""
-    run = checkpoint.absolute().parent.parent
-    path = config_file or run / "config.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(f"no config at {path}: name the config.yaml of the run with --config")
+@contextlib.contextmanager
+def _told_of(option: str, way_out: str = "") -> Iterator[None]:
+    """Errors name the option that they are about, and what to do with it."""
     try:
-        config = yaml.safe_load(path.read_text())
-        config["model"]["init_args"]["policy"]["base"], config["data"]["train"]  # are they there?
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"--config: {path} is no config of a training run ({error!r}); name a run's own") from error
-    return config, run if config_file is None else config_file.absolute().parent
-
-
-def _policy_spec(config: Mapping[str, Any]) -> PolicySpec:
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_argument("--policy", type=PolicySpec)
-    try:
-        given = parser.parse_object({"policy": config["model"]["init_args"]["policy"]})
-    except jsonargparse.ArgumentError as error:
-        raise ValueError(f"--config: its model.policy cannot be read: {error}") from error
-    instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes  # by its name before 4.49
-    spec: PolicySpec = instantiate(given).policy
-    return spec
+        yield
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{option}: {error}{way_out}") from error
 
 
 def _check_base(spec: PolicySpec, as_adapter: bool, dtype: DTypeName | None, repo: str | None) -> None:
@@ -182,43 +156,13 @@ def _check_base(spec: PolicySpec, as_adapter: bool, dtype: DTypeName | None, rep
         )
 
 
-def _restore(spec: PolicySpec, weights: Mapping[str, Tensor]) -> _Trained:
-    """The policy with a checkpoint's weights, unquantised, on the CPU."""
+def _unquantised(spec: PolicySpec) -> PolicySpec:
+    """A run's policy as it is exported from."""
     plain = replace(spec, quantization=None, gradient_checkpointing=False)
-    if plain.lora is not None:
-        # in its own number format the base comes as it is; the adapters are float32
-        models = load(replace(plain, dtype=_own_format(spec) or "float32"), "base")
-        trained = _Trained(models.policy, models.reader, models.adapter)
-    else:
-        policy, reader = load_backbone(plain.start or plain.base, plain)
-        policy.requires_grad_(True)
-        policy.vision_tower.requires_grad_(plain.train_vision)
-        trained = _Trained(policy, reader, None)
-    _take(trained.policy, weights)
-    return trained
-
-
-def _take(policy: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy trained weights into a policy: exactly those that it trains."""
-    own = {_PREFIX + name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
-    _refuse("lacks", own.keys() - weights.keys())
-    _refuse("has also", weights.keys() - own.keys())
-    for name, parameter in own.items():
-        if parameter.shape != weights[name].shape:
-            raise ValueError(
-                f"--ckpt: the checkpoint has {name} in the shape {list(weights[name].shape)}, the config's model in "
-                f"{list(parameter.shape)}; name the config of its own run with --config"
-            )
-        parameter.data.copy_(weights[name])
-
-
-def _refuse(what: str, names: Iterable[str]) -> None:
-    found = sorted(names)
-    if found:
-        raise ValueError(
-            f"--ckpt: the checkpoint holds other weights than the config's model trains: it {what} {len(found)} of "
-            f"them, for instance {found[0]}; name the config of its own run with --config"
-        )
+    if plain.lora is None:
+        return plain
+    # in its own number format the base comes as it is; the adapters are float32
+    return replace(plain, dtype=_own_format(spec) or "float32")
 
 
 def _own_format(spec: PolicySpec) -> Literal["bfloat16", "float16"] | None:

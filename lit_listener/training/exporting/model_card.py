@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from huggingface_hub import ModelCardData
 
-from lit_listener.vlm.specs import BUNDLED
+from lit_listener.vlm.specs import BUNDLED, on_this_machine
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,16 @@ The licence of what it was trained from holds for it too.
 {_example(name, is_adapter)}
 ```
 
-A question is worded as the `task` of the config below has it. To go on training, name this folder as {go_on}.
+As a judge, which asks as in training (`judge.json` says how):
+
+```python
+from lit_listener import Judge
+
+judge = Judge.load("{name}")
+print(judge.compare("what the images were made from", "a.png", "b.png").p_a)
+```
+
+To go on training, name this folder as {go_on}.
 
 ## Training data
 
@@ -124,15 +133,11 @@ def told_base(base: str) -> str:
     """A base as others are told of it: a bundled model's name, a hub id, or the last part of a folder's path."""
     if base in BUNDLED:
         return f"the bundled model {base}"
-    return f"a model folder, {Path(base).name}" if _is_folder(base) else base
+    return f"a model folder, {Path(base).name}" if on_this_machine(base) else base
 
 
 def _listed_base(base: str) -> str | None:
-    return None if base not in BUNDLED and _is_folder(base) else base
-
-
-def _is_folder(base: str) -> bool:
-    return Path(base).is_dir() or base.startswith((".", "/", "~")) or base.count("/") != 1
+    return None if on_this_machine(base) else base
 
 
 def _example(name: str, is_adapter: bool) -> str:

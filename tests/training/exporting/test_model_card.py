@@ -88,6 +88,9 @@ def test_the_example_is_python(is_adapter):
         'PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(base, dtype="auto"), "me/j' in code
     ) == (is_adapter)
     assert ("with the same `policy.lora`" in how) == is_adapter
+    as_judge = how.split("```python")[2].split("```")[0]
+    compile(as_judge, "card", "exec")
+    assert 'judge = Judge.load("me/judge")' in as_judge
 
 
 def test_what_was_measured_last_up_to_the_checkpoint(tmp_path):

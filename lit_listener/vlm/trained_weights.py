@@ -53,6 +53,13 @@ class TrainedWeights:
     """Optimizer steps made; None where the checkpoint does not tell."""
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path may be a checkpoint or the folder of a run, and is no model folder."""
+    if not path.is_dir() or (path / "config.json").is_file():
+        return path.is_file()
+    return any((path / name).exists() for name in (_REST, _INDEX, "checkpoints", "config.yaml"))
+
+
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint that is meant by a checkpoint file, a sharded checkpoint folder, or a run's folder (its last).
 
@@ -62,13 +69,13 @@ def find_checkpoint(path: Path) -> Path:
     if path.is_file() or (path / _REST).is_file() or (path / _INDEX).is_file():
         return path
     if not path.is_dir():
-        raise FileNotFoundError(f"--ckpt: there is no {path}; name a checkpoint, or the folder of a run")
+        raise FileNotFoundError(f"there is no {path}; name a checkpoint, or the folder of a run")
     last = path / "checkpoints" / "last.ckpt"
     if last.exists():
         return find_checkpoint(last)
     others = sorted(other.name for other in path.glob("checkpoints/[!.]*"))
     raise FileNotFoundError(
-        f"--ckpt: {path} is no checkpoint and holds no checkpoints/last.ckpt; name the folder of a run that was "
+        f"{path} is no checkpoint and holds no checkpoints/last.ckpt; name the folder of a run that was "
         f"trained, or a checkpoint" + (f": checkpoints/ holds {others}" if others else "")
     )
 
@@ -88,11 +95,11 @@ def read_trained_weights(checkpoint: Path) -> TrainedWeights:
             weights = rest["state_dict"]
     except (*_UNREADABLE, CheckpointException) as error:
         raise ValueError(
-            f"--ckpt: {checkpoint} cannot be read as a checkpoint of a training run ({_first_line(error)}); name one "
+            f"{checkpoint} cannot be read as a checkpoint of a training run ({_first_line(error)}); name one "
             "that python -m lit_listener fit has written"
         ) from error
     if not weights:
-        raise ValueError(f"--ckpt: {checkpoint} holds no weights; name a checkpoint of a training run")
+        raise ValueError(f"{checkpoint} holds no weights; name a checkpoint of a training run")
     return TrainedWeights(weights, _batches(rest), rest.get("global_step"))
 
 

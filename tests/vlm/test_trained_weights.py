@@ -10,7 +10,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.metadata import Metadata
 
-from lit_listener.training.exporting.trained_weights import find_checkpoint, read_trained_weights
+from lit_listener.vlm.trained_weights import find_checkpoint, read_trained_weights
 
 WEIGHTS = {"policy.a.b": torch.arange(6.0).view(2, 3), "policy.c": torch.ones(2, dtype=torch.bfloat16)}
 REST = {"global_step": 7, "loops": {"fit_loop": {"epoch_loop.batch_progress": {"total": {"processed": 4}}}}}
