@@ -5,17 +5,16 @@ draws from random numbers of its own, keyed by the seed, the prompt and the disp
 """
 
 import threading
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from rich.console import Console
 from rich.progress import track
 
 from lit_listener.judging.anchors import Anchor
+from lit_listener.judging.batches import Batches
 from lit_listener.judging.listening import Ear
 from lit_listener.judging.loading import Loaded, Wanted, load_judge
 from lit_listener.judging.pictures import ImageLike
@@ -32,7 +31,7 @@ Image = TypeVar("Image", bound=ImageLike)
 class Judge:
     """A reasoner that says which images people would prefer. ``Judge.load`` makes one.
 
-    One judge may be used from several threads; they take turns at the model. Its model is loaded once.
+    One judge may be used from several threads. Its model is loaded once.
 
     Args:
         loaded: its model.
@@ -43,15 +42,13 @@ class Judge:
         ValueError: the batch size is below 1.
     """
 
-    def __init__(self, loaded: Loaded, name: str, batch_size: int = 32) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+    def __init__(self, loaded: Loaded, name: str, batch_size: int = 64) -> None:
         self.name = name
-        self.batch_size = batch_size
         self._thinker = loaded.thinker
         self._make_ear = loaded.make_ear
         self._ear: Ear | None = None
-        self._model = threading.RLock()
+        self._ear_is_made = threading.Lock()
+        self._batches = Batches(self._think, batch_size, at_once=loaded.at_once)
 
     @classmethod
     def load(  # noqa: PLR0913  # one option each
@@ -67,7 +64,7 @@ class Judge:
         max_new_tokens: int | None = None,
         temperature: float | None = None,
         max_pixels: int | None = None,
-        batch_size: int = 32,
+        batch_size: int = 64,
         trust_remote_code: bool = False,
     ) -> "Judge":
         """Load a judge.
@@ -249,6 +246,11 @@ class Judge:
     # ---- requests ------------------------------------------------------------------------------------------------
 
     @property
+    def batch_size(self) -> int:
+        """Completions that are sampled at once."""
+        return self._batches.size
+
+    @property
     def can_listen(self) -> bool:
         """Whether a listener is known, so that ``listen`` may be asked for."""
         return self._make_ear is not None
@@ -282,29 +284,27 @@ class Judge:
             ValueError: a request cannot be answered; the message tells which, counted from 0.
         """
         waiting: deque[Plan[Result]] = deque()
-        queue: deque[Showing] = deque()
         done: deque[list[Thought]] = deque()
-        for place, request in enumerate(requests):
-            plan = self._planned(request, place)
-            waiting.append(plan)
-            queue.extend(plan.showings)
-            while sum(showing.rollouts for showing in queue) >= self.batch_size:
-                done.extend(self._batch(queue))
-                yield from _concluded(waiting, done)
-        while queue:
-            done.extend(self._batch(queue))
-        yield from _concluded(waiting, done)
 
-    def _one(self, request: Request[Result]) -> Result:
-        return next(iter(self.run([request.plan()])))
+        def showings() -> Iterator[Showing]:
+            for place, request in enumerate(requests):
+                plan = self._planned(request, place)
+                waiting.append(plan)
+                yield from plan.showings
+
+        for thoughts in self._batches.thoughts(showings()):
+            done.extend(thoughts)
+            yield from _concluded(waiting, done)
+        yield from _concluded(waiting, done)  # those that took no thought
 
     def run(self, plans: Sequence[Plan[Result]]) -> list[Result]:
-        """Think about plans that were checked before, in one go."""
-        queue = deque(showing for plan in plans for showing in plan.showings)
-        done: deque[list[Thought]] = deque()
-        while queue:
-            done.extend(self._batch(queue))
+        """Think about plans that were checked before."""
+        showings = [showing for plan in plans for showing in plan.showings]
+        done = deque(each for thoughts in self._batches.thoughts(showings) for each in thoughts)
         return list(_concluded(deque(plans), done))
+
+    def _one(self, request: Request[Result]) -> Result:
+        return self.run([request.plan()])[0]
 
     def _planned(self, request: Request[Result], place: int) -> Plan[Result]:
         try:
@@ -314,47 +314,19 @@ class Judge:
         except (ValueError, TypeError, LookupError) as error:
             raise ValueError(f"number {place}: {error}") from error
 
-    def _batch(self, queue: deque[Showing]) -> list[list[Thought]]:
-        """Think about the next showings that fit into a batch, and take them off the queue."""
-        taken: list[Showing] = []
-        while queue and (not taken or sum(s.rollouts for s in [*taken, queue[0]]) <= self.batch_size):
-            taken.append(queue.popleft())
-        try:
-            return self._think(taken)
-        except torch.OutOfMemoryError:
-            if len(taken) == 1:
-                raise
-            halved = max(1, sum(showing.rollouts for showing in taken) // 2)
-        # not in the handler: the error keeps the frames of the batch that failed, and they its tensors
-        warnings.warn(f"out of memory: batch_size is lowered from {self.batch_size} to {halved}", stacklevel=2)
-        self.batch_size = halved
-        torch.cuda.empty_cache()
-        queue.extendleft(reversed(taken))
-        return self._batch(queue)
-
-    def _think(self, showings: Sequence[Showing]) -> list[list[Thought]]:
-        """Each showing's thoughts; what is shown twice is thought about once."""
-        found: dict[tuple[Any, ...], list[Thought]] = {}
-        kinds: dict[tuple[int, bool], dict[tuple[Any, ...], Showing]] = {}
-        names = [(showing.key, showing.rollouts, showing.listen) for showing in showings]
-        for name, showing in zip(names, showings, strict=True):
-            kinds.setdefault((showing.rollouts, showing.listen), {}).setdefault(name, showing)
-        with self._model:
-            for (rollouts, listen), distinct in kinds.items():
-                ear = self._heard() if listen else None
-                thoughts = think(self._thinker, list(distinct.values()), rollouts, ear)
-                found |= dict(zip(distinct, thoughts, strict=True))
-        return [found[name] for name in names]
+    def _think(self, showings: Sequence[Showing], rollouts: int, listen: bool) -> list[list[Thought]]:
+        return think(self._thinker, showings, rollouts, self._heard() if listen else None)
 
     def _heard(self) -> Ear:
         """The listener, loaded when it is first asked for."""
-        if self._ear is None:
-            if self._make_ear is None:
-                raise ValueError(
-                    f"listen: no listener is known of {self.name}; name one: Judge.load(..., listener=...), for "
-                    "instance the model that it was trained from"
-                )
-            self._ear = self._make_ear()
+        if self._make_ear is None:
+            raise ValueError(
+                f"listen: no listener is known of {self.name}; name one: Judge.load(..., listener=...), for instance "
+                "the model that it was trained from"
+            )
+        with self._ear_is_made:
+            if self._ear is None:
+                self._ear = self._make_ear()
         return self._ear
 
 

@@ -8,6 +8,7 @@ from typing import get_args
 
 import torch
 
+from lit_listener.judging.batches import batches_at_once
 from lit_listener.judging.listening import Ear
 from lit_listener.judging.weights import Options, Trained, find_trained
 from lit_listener.tasks import Task
@@ -43,6 +44,8 @@ class Loaded:
     thinker: Thinker
     make_ear: Callable[[], Ear] | None
     """Loads the listener; None where none is known."""
+    at_once: int = 1
+    """Batches that may be computed at the same time; one where the listener is the model with its adapter off."""
 
 
 def load_judge(wanted: Wanted) -> Loaded:
@@ -87,7 +90,13 @@ def load_judge(wanted: Wanted) -> Loaded:
         engine=GroupedRollout(),
         image_cache=ImageCache(),
     )
-    return Loaded(thinker, _ear_of(trained, thinker))
+    return Loaded(thinker, _ear_of(trained, thinker), 1 if _switches(trained) else batches_at_once(device))
+
+
+def _switches(trained: Trained) -> bool:
+    """Whether the listener is the model itself with its adapter off: nothing else may be computed meanwhile."""
+    reference = trained.model.reference
+    return not isinstance(trained.listener, ModelListener) and reference is not None and reference.switch is not None
 
 
 def _ear_of(trained: Trained, thinker: Thinker) -> Callable[[], Ear] | None:

@@ -59,6 +59,7 @@ class Thought:
     listener_p_second: float | None
 
 
+@torch.no_grad()
 def think(thinker: Thinker, showings: Sequence[Showing], rollouts: int, ear: Ear | None) -> list[list[Thought]]:
     """Think about P showings, ``rollouts`` times each, in one batch.
 
@@ -123,8 +124,10 @@ def _own_scores(
     places_N = torch.tensor([transcript.answer_token or 0 for transcript in transcripts])
     logits_NL = completions.label_logits_NTL[torch.arange(len(transcripts)), places_N].clone()
     if missing := [n for n, transcript in enumerate(transcripts) if transcript.answer_token is None]:
-        scores = thinker.scores(thinker.policy, asked, *thinker.written(led_up))  # of all: groups must be of equal size
-        logits_NL[missing] = scores.label_logits_NL[missing].to(logits_NL.dtype)
+        size = len(transcripts) // len(asked.shown)
+        closed, closed_places_N = thinker.written([led_up[n] for n in missing])
+        scores = thinker.scores(thinker.policy, asked.picked([n // size for n in missing]), closed, closed_places_N)
+        logits_NL[missing] = scores.label_logits_NL.to(logits_NL.dtype)
     p_N = preference_probability(logits_NL.float())
     if not bool(torch.isfinite(p_N).all()):
         raise FloatingPointError("the judge's probabilities are NaN: its weights are no use in this number format")

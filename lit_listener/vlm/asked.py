@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lit_listener.data.records import ShownPair
@@ -31,6 +32,16 @@ class Asked:
             keys=self.keys[prompts],
             prompts=self.prompts.select(prompts),
             features_MD=self.prompts.features_of(prompts, self.features_MD),
+        )
+
+    def picked(self, places: Sequence[int]) -> "Asked":
+        """Prompts at these places, with their features; one may be picked several times."""
+        features = [self.prompts.features_of(slice(place, place + 1), self.features_MD) for place in places]
+        return Asked(
+            shown=[self.shown[place] for place in places],
+            keys=[self.keys[place] for place in places],
+            prompts=self.prompts.picked(places),
+            features_MD=torch.cat(features),
         )
 
 

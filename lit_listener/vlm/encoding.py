@@ -66,6 +66,13 @@ class PromptBatch(TensorRecord):
             images_P=self.images_P[prompts],
         )
 
+    def picked(self, places: Sequence[int]) -> "PromptBatch":
+        """Prompts at these places, with their images' patches; one may be picked several times."""
+        parts = [self.select(slice(place, place + 1)) for place in places]
+        tensors = {f.name: [getattr(part, f.name) for part in parts] for f in fields(self)}
+        along = {"position_ids_3PS": 1}
+        return PromptBatch(**{name: torch.cat(each, along.get(name, 0)) for name, each in tensors.items()})
+
     def images_of(self, prompts: slice) -> slice:
         """The places of some prompts' images among all images."""
         start, stop, _ = prompts.indices(len(self))

@@ -1,0 +1,123 @@
+"""Showings are thought about in batches; none of their thoughts depends on the batch.
+
+On a GPU one batch follows another. On a CPU two go side by side: the operations on a batch are too small to be worth
+sharing between cores, and a whole batch is not (the measurement is in ``benchmarks/README.md``).
+"""
+
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from lit_listener.judging.thoughts import Showing, Thought
+
+Think = Callable[[Sequence[Showing], int, bool], list[list[Thought]]]
+"""Thinks about different showings, each as often as the number says, with somebody listening or not."""
+_WORTHWHILE = 16
+"""Completions of a batch: fewer are not dealt out any further."""
+
+
+def batches_at_once(device: torch.device) -> int:
+    """How many batches are best computed at the same time: two on a CPU with cores for them."""
+    return min(2, torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+def _workers(count: int) -> ThreadPoolExecutor:
+    """Threads that share the cores that PyTorch computes with; with all cores to each they would wait on each other."""
+    if count == 1:
+        return ThreadPoolExecutor(1, thread_name_prefix="judge")
+    cores = torch.get_num_threads()
+    started = threading.Barrier(count)
+
+    def take_share() -> None:
+        torch.get_num_threads()  # has PyTorch set this thread up, which it would else do later, and undo what follows
+        torch.set_num_threads(max(1, cores // count))
+
+    workers = ThreadPoolExecutor(count, thread_name_prefix="judge", initializer=take_share)
+    for waiting in [workers.submit(started.wait) for _ in range(count)]:
+        waiting.result()
+    torch.set_num_threads(cores)  # for threads that others start from here on
+    return workers
+
+
+class Batches:
+    """Thinks about showings in batches.
+
+    Args:
+        think: does it for one batch.
+        size: most completions of a batch; at least 1. Halved where a GPU runs out of memory.
+        at_once: batches that are computed at the same time, whichever threads ask.
+
+    Raises:
+        ValueError: the size is below 1.
+    """
+
+    def __init__(self, think: Think, size: int, *, at_once: int = 1) -> None:
+        if size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {size}")
+        self.size = size
+        self._think = think
+        self._at_once = at_once
+        self._workers = _workers(at_once)
+        self._shrinking = threading.Lock()
+
+    def thoughts(self, showings: Iterable[Showing]) -> Iterator[list[list[Thought]]]:
+        """The thoughts about each showing, in order, some at a time.
+
+        Showings are taken as they are needed, a batch ahead of each one that is being computed.
+        """
+        running: deque[Future[list[list[Thought]]]] = deque()
+        for batch in self._cut(showings):
+            running.append(self._workers.submit(self._answered, batch))
+            if len(running) > self._at_once:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+    def _cut(self, showings: Iterable[Showing]) -> Iterator[list[Showing]]:
+        size = self.size
+        if isinstance(showings, Sequence):  # all are known: no worker shall be without
+            share = -(-sum(showing.rollouts for showing in showings) // self._at_once)
+            size = min(size, max(_WORTHWHILE, share))
+        batch: list[Showing] = []
+        for showing in showings:
+            if batch and sum(each.rollouts for each in batch) + showing.rollouts > size:
+                yield batch
+                batch = []
+            batch.append(showing)
+        if batch:
+            yield batch
+
+    def _answered(self, batch: Sequence[Showing]) -> list[list[Thought]]:
+        """Each showing's thoughts; begun again in halves where memory does not suffice."""
+        try:
+            return self._distinct(batch)
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise
+        # not in the handler: the error keeps the frames of the batch that failed, and they its tensors
+        torch.cuda.empty_cache()
+        with self._shrinking:
+            smaller = max(1, sum(showing.rollouts for showing in batch) // 2)
+            if smaller < self.size:
+                warnings.warn(f"out of memory: batch_size is lowered from {self.size} to {smaller}", stacklevel=2)
+                self.size = smaller
+        middle = len(batch) // 2
+        return [*self._answered(batch[:middle]), *self._answered(batch[middle:])]
+
+    def _distinct(self, batch: Sequence[Showing]) -> list[list[Thought]]:
+        """Each showing's thoughts; what is shown twice is thought about once."""
+        names = [(showing.key, showing.rollouts, showing.listen) for showing in batch]
+        kinds: dict[tuple[int, bool], dict[tuple[Any, ...], Showing]] = {}
+        for name, showing in zip(names, batch, strict=True):
+            kinds.setdefault((showing.rollouts, showing.listen), {}).setdefault(name, showing)
+        found = {
+            name: thoughts
+            for (rollouts, listen), distinct in kinds.items()
+            for name, thoughts in zip(distinct, self._think(list(distinct.values()), rollouts, listen), strict=True)
+        }
+        return [found[name] for name in names]
