@@ -68,15 +68,27 @@ class Batches:
     def thoughts(self, showings: Iterable[Showing]) -> Iterator[list[list[Thought]]]:
         """The thoughts about each showing, in order, some at a time.
 
-        Showings are taken as they are needed, a batch ahead of each one that is being computed.
+        Showings are taken as they are needed, a batch ahead of those that are being computed.
+
+        Raises:
+            Exception: what the source of showings raised, once all that came before it has been thought about.
         """
         running: deque[Future[list[list[Thought]]]] = deque()
-        for batch in self._cut(showings):
-            running.append(self._workers.submit(self._answered, batch))
+        failure: Exception | None = None
+        batches = self._cut(showings)
+        while failure is None:
+            try:
+                running.append(self._workers.submit(self._answered, next(batches)))
+            except StopIteration:
+                break
+            except Exception as error:  # whatever a source of showings raises: what came before it is not lost
+                failure = error
             if len(running) > self._at_once:
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
+        if failure is not None:
+            raise failure
 
     def _cut(self, showings: Iterable[Showing]) -> Iterator[list[Showing]]:
         size = self.size
@@ -84,11 +96,16 @@ class Batches:
             share = -(-sum(showing.rollouts for showing in showings) // self._at_once)
             size = min(size, max(_WORTHWHILE, share))
         batch: list[Showing] = []
-        for showing in showings:
-            if batch and sum(each.rollouts for each in batch) + showing.rollouts > size:
+        try:
+            for showing in showings:
+                if batch and sum(each.rollouts for each in batch) + showing.rollouts > size:
+                    yield batch
+                    batch = []
+                batch.append(showing)
+        except Exception:  # the next one cannot be had
+            if batch:
                 yield batch
-                batch = []
-            batch.append(showing)
+            raise
         if batch:
             yield batch
 

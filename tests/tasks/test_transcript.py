@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lit_listener.tasks import Outcome, Transcript, parse_transcript
-from lit_listener.tasks.transcript import beyond_repair
+from lit_listener.tasks.transcript import beyond_repair, closing
 
 LABELS = ("0", "1")
 
@@ -183,3 +183,33 @@ def test_what_is_given_up_never_comes_to_good(pieces, more):
 )  # fmt: skip
 def test_what_is_beyond_repair(raw, hopeless):
     assert beyond_repair(raw.encode(), LABELS) is hopeless
+
+
+@pytest.mark.parametrize(
+    ("raw", "closed"),
+    [
+        ("", "</think><answer>"),
+        ("<think>a cat", "<think>a cat</think><answer>"),
+        ("<think>a cat</thi", "<think>a cat</think><answer>"),
+        ("<think>a cat<", "<think>a cat</think><answer>"),
+        ("<think>a cat</think>", "<think>a cat</think><answer>"),
+        ("<think>a cat</think>\n", "<think>a cat</think>\n<answer>"),
+        ("<think>a cat</think><ans", "<think>a cat</think><answer>"),
+        ("<think>a cat</think>the second", "<think>a cat</think>the second<answer>"),
+        ("<think>a cat</think><answer>", "<think>a cat</think><answer>"),
+        ("<think>a cat</think><answer> \n", "<think>a cat</think><answer>"),
+        ('<think>a cat</think><answer>"1"</answer>', "<think>a cat</think><answer>"),
+        ("no tags at all", "no tags at all</think><answer>"),
+    ],
+)
+def test_how_a_completion_is_led_to_an_answers_place(raw, closed):
+    kept, text = closing(raw.encode())
+    assert raw.encode()[:kept].decode() + text == closed
+
+
+@given(st.text(alphabet="<>/thinkanswer 01", max_size=40))
+def test_wherever_a_completion_was_cut_an_answers_place_follows(raw):
+    kept, text = closing(raw.encode())
+    led_up = raw.encode()[:kept] + text.encode()
+    place = parse_transcript([led_up, b"1", b"</answer>"], LABELS, truncated=False)
+    assert (place.answer, place.answer_token) == (1, 1)

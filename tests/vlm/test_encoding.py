@@ -201,3 +201,35 @@ def test_a_label_that_is_no_token_is_refused(label, written):
     message = f"the tokenizer of 'speller' lacks the answer label '{label}': expected one known token, got {written}"
     with pytest.raises(ValueError, match=message):
         label_token_ids(Spelling(), ["1", label])
+
+
+def test_an_image_that_is_shown_twice_is_cut_once(backbone, reader, monkeypatch):
+    one, other = shown(0, sizes=((84, 56), (28, 28))), shown(1, sizes=((56, 56), (84, 28)))
+    first, second = other.images
+    questions = [TASK.encode(one), Question(TASK.encode(other).messages, (second, first), None), TASK.encode(other)]
+    apart = [reader.encoder.encode([question]) for question in questions]
+    cut: list[int] = []
+    whole = type(reader.image_processor).__call__
+    monkeypatch.setattr(
+        type(reader.image_processor),
+        "__call__",
+        lambda self, images, **k: (cut.append(len(images)), whole(self, images, **k))[1],
+    )
+    together = reader.encoder.encode(questions)
+    assert cut == [4]
+    assert torch.equal(together.pixel_values_RC, torch.cat([part.pixel_values_RC for part in apart]))
+    assert torch.equal(together.image_grid_I3, torch.cat([part.image_grid_I3 for part in apart]))
+
+
+def test_picked_prompts_are_those_that_were_encoded_alone(reader):
+    pairs = [shown(n, sizes=((28 * (n + 1), 56), (28, 28)), words=n + 1) for n in range(3)]
+    prompts = encode(reader, pairs)
+    picked = prompts.picked([2, 0, 2])
+    for place, source in enumerate((2, 0, 2)):
+        part, alone = picked.select(slice(place, place + 1)), encode(reader, [pairs[source]])
+        length = int(alone.mask_PS.sum())
+        assert torch.equal(part.input_ids_PS[:, :length], alone.input_ids_PS)
+        assert torch.equal(part.position_ids_3PS[:, :, :length], alone.position_ids_3PS)
+        assert torch.equal(part.pixel_values_RC, alone.pixel_values_RC)
+        assert part.lengths_P.tolist() == alone.lengths_P.tolist()
+        assert torch.equal(part.next_position_P, alone.next_position_P)
