@@ -35,6 +35,11 @@ def test_floats_come_back_to_the_pixels_they_were_made_of(pixels_HWC):
     assert picture(tensor_CHW.to(torch.bfloat16)).image.size == picture(pixels_HWC).image.size
 
 
+def test_floats_between_two_levels_go_to_the_nearer_one():
+    levels = picture(torch.tensor([100.6, 99.4, 0.2])[:, None, None] / 255).image.getpixel((0, 0))
+    assert levels == (101, 99, 0)
+
+
 def test_size_is_part_of_what_a_picture_is_known_by():
     assert picture(Image.new("RGB", (2, 3))).digest != picture(Image.new("RGB", (3, 2))).digest
 
