@@ -95,8 +95,7 @@ def load_judge(wanted: Wanted) -> Loaded:
 
 def _switches(trained: Trained) -> bool:
     """Whether the listener is the model itself with its adapter off: nothing else may be computed meanwhile."""
-    reference = trained.model.reference
-    return not isinstance(trained.listener, ModelListener) and reference is not None and reference.switch is not None
+    return trained.model.reference is not None and not isinstance(trained.listener, ModelListener)
 
 
 def _ear_of(trained: Trained, thinker: Thinker) -> Callable[[], Ear] | None:
