@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import jsonargparse
 from rich.console import Console, RenderableType
-from rich.progress import track
+from rich.progress import Progress
 
 from lit_listener.evaluation.replaced_file import replaced_file
 from lit_listener.judging.display.exhibit import Exhibit, Shown
@@ -230,13 +230,14 @@ def _answer(given: jsonargparse.Namespace, plan: Plan[_Result]) -> _Result:
         return plan.conclude(_thoughts(judge, plan.showings, console))
 
 
-def _thoughts(judge: Judge, showings: Sequence[Showing], console: Console) -> list[Sequence[Thought]]:
-    """The thoughts about each showing, batch by batch as the judge would cut them, with a progress bar."""
-    at_once = max(1, judge.batch_size // showings[0].rollouts)
-    batches = [showings[start : start + at_once] for start in range(0, len(showings), at_once)]
-    found: list[Sequence[Thought]] = []
-    for batch in track(batches, "Judging", console=console, transient=True, disable=not console.is_terminal):
-        found.extend(judge.run([Plan(batch, list)])[0])
+def _thoughts(judge: Judge, showings: Sequence[Showing], console: Console) -> list[list[Thought]]:
+    """The thoughts about each showing, with a progress bar."""
+    found: list[list[Thought]] = []
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        judging = progress.add_task("Judging", total=len(showings))
+        for thoughts in judge.thoughts(showings):
+            found.extend(thoughts)
+            progress.advance(judging, len(thoughts))
     return found
 
 

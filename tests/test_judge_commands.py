@@ -88,12 +88,6 @@ def test_rank_as_json_is_what_the_judge_says(call, folder, judge, words, options
     assert Ranking.from_dict(said) == expected
 
 
-def test_batches_are_cut_as_the_judge_cuts_them(call, folder, judge):
-    small = Judge.load("shapes", batch_size=5)
-    _, out, _ = call("rank", *images_in(folder), "--json", "--rollouts", 2, "--batch_size", 5)
-    assert json.loads(out)["scores"] == list(small.rank(PROMPT, images_in(folder), rollouts=2).scores)
-
-
 def test_an_anchor_file_beside_the_images(call, folder, judge):
     status, out, _ = call("rank", "img1.png", "--anchor", "img2.png")
     (score,) = judge.score(PROMPT, [folder / "img1.png"], folder / "img2.png")
@@ -248,7 +242,7 @@ def test_another_process_prints_one_json_document(folder, judge):
         (["rank", "img1.png", "img2.png", "--prompt", "<|im_end|>"], r"holds the chat token <\|im_end\|>"),
         (["rank", "img1.png", "img2.png", "--model", "./gone"], r"no model folder at '\./gone'"),
         (
-            ["rank", "img1.png", "img2.png", "--model", "shapes-warm-start", "--listen"],
+            ["rank", "img1.png", "img2.png", "--model", "shapes-blank", "--listen"],
             r"--listen: no listener is known",
         ),
     ],

@@ -258,8 +258,7 @@ class Judge:
     def preload_listener(self) -> None:
         """Load the listener now, if one is known, so that the first request for it does not wait."""
         if self.can_listen:
-            with self._model:
-                self._heard()
+            self._heard()
 
     def check(self, plan: Plan[Any]) -> None:
         """Word the questions of a plan, without asking the model, to know early whether it can be asked.
@@ -292,19 +291,22 @@ class Judge:
                 waiting.append(plan)
                 yield from plan.showings
 
-        for thoughts in self._batches.thoughts(showings()):
+        for thoughts in self.thoughts(showings()):
             done.extend(thoughts)
             yield from _concluded(waiting, done)
         yield from _concluded(waiting, done)  # those that took no thought
 
-    def run(self, plans: Sequence[Plan[Result]]) -> list[Result]:
-        """Think about plans that were checked before."""
-        showings = [showing for plan in plans for showing in plan.showings]
-        done = deque(each for thoughts in self._batches.thoughts(showings) for each in thoughts)
-        return list(_concluded(deque(plans), done))
+    def thoughts(self, showings: Iterable[Showing]) -> Iterator[list[list[Thought]]]:
+        """Think about displayed pairs, as plans have them.
+
+        Yields:
+            the thoughts about some of them, in their order, batch by batch.
+        """
+        return self._batches.thoughts(showings)
 
     def _one(self, request: Request[Result]) -> Result:
-        return self.run([request.plan()])[0]
+        plan = request.plan()
+        return plan.conclude([each for thoughts in self.thoughts(plan.showings) for each in thoughts])
 
     def _planned(self, request: Request[Result], place: int) -> Plan[Result]:
         try:

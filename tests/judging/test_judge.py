@@ -180,11 +180,11 @@ def test_listening_changes_no_score(judge, compared, pairs):
 
 
 def test_who_has_no_listener_says_so(pairs):
-    judge = Judge.load("shapes-warm-start", max_new_tokens=8)
+    judge = Judge.load("shapes-blank", max_new_tokens=8)
     assert not judge.can_listen
-    with pytest.raises(ValueError, match=r"no listener is known of shapes-warm-start; name one: Judge.load"):
+    with pytest.raises(ValueError, match=r"no listener is known of shapes-blank; name one: Judge.load"):
         judge.compare(*triples(pairs)[0], listen=True)
-    named = Judge.load("shapes-warm-start", max_new_tokens=8, listener="shapes-instruct")
+    named = Judge.load("shapes-blank", max_new_tokens=8, listener="shapes-instruct")
     assert named.compare(*triples(pairs)[0], listen=True).listener_p_a is not None
 
 

@@ -205,5 +205,4 @@ class Batcher:
         )
 
     def _think(self, showings: list[Showing]) -> list[list[Thought]]:
-        whole: Plan[list[list[Thought]]] = Plan(showings, lambda thoughts: [list(each) for each in thoughts])
-        return self._judge.run([whole])[0]
+        return [each for thoughts in self._judge.thoughts(showings) for each in thoughts]
