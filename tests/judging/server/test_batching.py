@@ -20,13 +20,12 @@ class Watched:
         self.begun, self.go = threading.Event(), threading.Event()
         self.fails_at = lambda showings: None
 
-    def run(self, plans):
-        (plan,) = plans
+    def thoughts(self, showings):
         self.begun.set()
         assert self.go.wait(20)
-        self.batches.append([(showing.prompt, showing.rollouts) for showing in plan.showings])
-        self.fails_at(plan.showings)
-        return self.judge.run(plans)
+        self.batches.append([(showing.prompt, showing.rollouts) for showing in showings])
+        self.fails_at(showings)
+        return self.judge.thoughts(showings)
 
 
 @pytest.fixture

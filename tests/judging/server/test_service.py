@@ -27,16 +27,11 @@ def wait_until(told, seconds=20.0):
 @pytest.fixture
 def held(judge):
     """The model, held so that nothing is answered until it is let go."""
-    judge._model.acquire()
-    released = []
-
-    def release():
-        if not released:
-            released.append(1)
-            judge._model.release()
-
-    yield release
-    release()
+    let_go, think = threading.Event(), judge._batches._think
+    judge._batches._think = lambda *asked: let_go.wait() and think(*asked)
+    yield let_go.set
+    let_go.set()
+    judge._batches._think = think
 
 
 def test_a_full_queue_refuses_and_recovers(judge, held):
@@ -75,14 +70,14 @@ def test_time_out(judge, held):
         assert "timeout_s=0.5" in message
         # the second waits behind the first, which the model has begun with, and is dropped
         assert ask(port, "POST", "/v1/compare", compare_body(1)).status == 504
-        judged = judge.run
+        thoughts = judge.thoughts
         asked = []
-        judge.run = lambda plans: asked.append(plans) or judged(plans)
+        judge.thoughts = lambda showings: asked.append(showings) or thoughts(showings)
         try:
             held()
             wait_until(lambda: app.state.service.batcher.waiting == 0)
         finally:
-            del judge.run
+            del judge.thoughts
     assert asked == []
     assert app.state.service.admission.inside == 0
 
