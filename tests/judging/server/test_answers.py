@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lit_listener.judging import loading
+from lit_listener.judging import weights as weights_of
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.results import Comparison, Ranking
 from lit_listener.judging.server.app import create_app
@@ -134,8 +135,8 @@ def test_many_at_once_get_each_its_own(judge, port):
 
 def test_the_model_is_loaded_once(monkeypatch):
     loads, ears = [], []
-    load = loading.load_backbone
-    monkeypatch.setattr(loading, "load_backbone", lambda *args: loads.append(args[0]) or load(*args))
+    load = weights_of.load_backbone
+    monkeypatch.setattr(weights_of, "load_backbone", lambda *args, **how: loads.append(args[0]) or load(*args, **how))
     loaded = loading.load_judge(loading.Wanted("shapes"))
     make_ear = loaded.make_ear
     judge = Judge(loading.Loaded(loaded.thinker, lambda: ears.append(1) or make_ear()), "shapes")

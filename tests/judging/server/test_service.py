@@ -104,7 +104,7 @@ def test_a_failure_of_the_judge_is_told_and_survived(judge, port, monkeypatch, c
         raise RuntimeError("secret detail")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Judge, "run", broken)
+        patched.setattr(Judge, "thoughts", broken)
         status, code, message = ask(port, "POST", "/v1/compare", compare_body(0)).error
     assert (status, code) == (500, "internal_error")
     assert "secret" not in message
