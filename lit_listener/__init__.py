@@ -4,9 +4,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lit_listener.judging.client import JudgeClient
     from lit_listener.judging.judge import Judge
 
-__all__ = ["Judge", "__version__"]
+__all__ = ["Judge", "JudgeClient", "__version__"]
 __version__ = "0.1.0"
 
 # bitsandbytes, which peft and transformers import, warns on some CPUs of a missing kernel that nothing here uses.
@@ -14,9 +15,13 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(lambda record: "gem
 
 
 def __getattr__(name: str) -> Any:
-    """``Judge``, imported when it is first asked for: the command line's help must not wait for torch."""
+    """The judges, imported when they are first asked for: the command line's help must not wait for torch."""
     if name == "Judge":
         from lit_listener.judging.judge import Judge  # noqa: PLC0415
 
         return Judge
+    if name == "JudgeClient":
+        from lit_listener.judging.client import JudgeClient  # noqa: PLC0415
+
+        return JudgeClient
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,6 +28,9 @@ def compared(judge, pairs) -> list[Comparison]:
 
 def test_it_is_the_packages_front_door():
     assert lit_listener.Judge is Judge
+    assert lit_listener.JudgeClient.__name__ == "JudgeClient"
+    with pytest.raises(AttributeError, match="no attribute 'Jury'"):
+        lit_listener.Jury  # noqa: B018
 
 
 def test_it_prefers_what_people_prefer(compared, pairs):
