@@ -4,6 +4,7 @@ Tokenizer and image processor are composed here by hand: ``AutoProcessor`` would
 A prompt is never truncated, since that would cut image tokens; an over-long one is refused.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -127,6 +128,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.context_tokens: int = config.get_text_config().max_position_embeddings
+        self._tokenizing = threading.Lock()
         self._rope_index = rope_index
         self._image_id: int = config.image_token_id
         self._image_token: str = tokenizer.convert_ids_to_tokens(config.image_token_id)
@@ -160,7 +162,8 @@ class Encoder:
             special: take special tokens that the text spells out for what they are; when false (for text that a model
                 wrote), they are read letter by letter.
         """
-        return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not special))
+        with self._tokenizing:  # how special tokens are read is the tokenizer's own state, set anew by each call
+            return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=not special))
 
     def _patches(self, images: Sequence[Image]) -> tuple[Tensor, Tensor]:
         """Patch rows and grids of images; one that several questions show is cut once."""

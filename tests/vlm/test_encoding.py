@@ -1,6 +1,8 @@
 """Questions as tensors, against what transformers' own processor and position code make of them."""
 
 import copy
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -153,6 +155,32 @@ def test_text_of_a_model_is_read_letter_by_letter(reader):
     assert not special & set(letters)
     assert b"".join(reader.token_bytes(letters)) == text.encode()
     assert reader.encoder.encode_text("<think>red", special=False) == reader.encoder.encode_text("<think>red")
+
+
+def test_threads_do_not_change_each_others_special_tokens(reader, monkeypatch):
+    tokenizer, text = reader.tokenizer, "<|image_pad|>red"
+    encode_batch = type(tokenizer._tokenizer).encode_batch
+
+    class Slow:
+        """The tokenizer's backend, which takes a while to begin."""
+
+        def __getattr__(self, name):
+            return getattr(backend, name)
+
+        def __setattr__(self, name, value):
+            setattr(backend, name, value)
+
+        def encode_batch(self, *args, **options):
+            time.sleep(0.02)
+            return encode_batch(backend, *args, **options)
+
+    backend = tokenizer._tokenizer
+    expected = [reader.encoder.encode_text(text, special=special) for special in (True, False)]
+    assert expected[0] != expected[1]
+    monkeypatch.setattr(tokenizer, "_tokenizer", Slow())
+    with ThreadPoolExecutor(2) as threads:
+        asked = [threads.submit(reader.encoder.encode_text, text, special=not n % 2) for n in range(10)]
+        assert [each.result() for each in asked] == expected * 5
 
 
 def test_vocabulary_of_a_released_model(backbone, reader):
