@@ -21,28 +21,36 @@ class Lease:
     def __init__(self, admission: "Admission") -> None:
         self._admission = admission
         self._held = 0
+        self._ended = False
+        self._lock = threading.Lock()
 
     def take(self, size: int) -> None:
         """Hold so many bytes more.
 
         Raises:
-            Refusal: one request may not hold so many (413), or all together do not leave so many (429).
+            Refusal: one request may not hold so many (413), all together do not leave so many (429), or the request was
+                answered meanwhile, as it is when it takes too long (504).
         """
         most = self._admission.limits.max_held_mib * MIB // 2
-        if self._held + size > most:
-            raise Refusal(
-                413,
-                "too_large",
-                f"expected a request of at most {most // MIB} MiB, its images decoded, got more: send fewer or smaller "
-                "images at once",
-            )
-        self._admission.hold(size)
-        self._held += size
+        with self._lock:
+            if self._ended:  # a thread goes on reading what nobody waits for: what it took would never be given back
+                raise Refusal(504, "timeout", "the request ended before it was read")
+            if self._held + size > most:
+                raise Refusal(
+                    413,
+                    "too_large",
+                    f"expected a request of at most {most // MIB} MiB, its images decoded, got more: send fewer or "
+                    "smaller images at once",
+                )
+            self._admission.hold(size)
+            self._held += size
 
     def give_back(self) -> None:
-        """Hold nothing any more."""
-        self._admission.hold(-self._held)
-        self._held = 0
+        """Hold nothing any more, and never again."""
+        with self._lock:
+            self._ended = True
+            self._admission.hold(-self._held)
+            self._held = 0
 
 
 class Admission:
@@ -60,19 +68,20 @@ class Admission:
         """Those of them that are still being read."""
         self.stopping = False
         """Whether nobody new is let in."""
-        self._held = 0
+        self.held = 0
+        """Bytes of bodies and decoded images that they hold."""
         self._lock = threading.Lock()
 
     def hold(self, size: int) -> None:
         """Count bytes held; below 0: given back."""
         with self._lock:
-            if size > 0 and self._held + size > self.limits.max_held_mib * MIB:
+            if size > 0 and self.held + size > self.limits.max_held_mib * MIB:
                 raise busy(
                     f"the requests held already fill the {self.limits.max_held_mib} MiB that the server has for them: "
                     "ask again later",
                     5,
                 )
-            self._held += size
+            self.held += size
 
     def come_in(self) -> Lease:
         """Let a request in.

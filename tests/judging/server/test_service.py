@@ -12,6 +12,7 @@ import pytest
 
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.server import app as app_module
+from lit_listener.judging.server import reading as reading_module
 from lit_listener.judging.server.app import create_app
 from lit_listener.judging.server.limits import Limits
 from tests.judging.server.served import PAIRS, ask, compare_body, rank_body, serving
@@ -80,6 +81,28 @@ def test_time_out(judge, held):
             del judge.thoughts
     assert asked == []
     assert app.state.service.admission.inside == 0
+
+
+def test_what_is_read_on_after_a_time_out_is_not_held_for_ever(judge, monkeypatch):
+    let_go, reading, ended = threading.Event(), threading.Event(), threading.Event()
+    picture = reading_module._picture
+
+    def slow(name, content, limits, lease):
+        reading.set()
+        assert let_go.wait(20)
+        try:
+            return picture(name, content, limits, lease)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(reading_module, "_picture", slow)
+    app = create_app(judge, limits=Limits(timeout_s=0.5))
+    with serving(app) as port:
+        assert ask(port, "POST", "/v1/compare", compare_body(0)).error[:2] == (504, "timeout")
+        assert reading.is_set()
+        let_go.set()
+        assert ended.wait(20)
+        assert app.state.service.admission.held == 0
 
 
 def test_who_goes_away_is_dropped(judge, held, caplog):
