@@ -118,8 +118,10 @@ def read_question(kind: type[Question], given: bytes | Mapping[str, list[str | b
         limits: what it is held to.
 
     Raises:
-        Refusal: it is no JSON (400), or no such question (422).
+        Refusal: it is no JSON (400), no such question (422), or of far too many values (413).
     """
+    if isinstance(given, bytes):
+        _check_values(given, limits)
     try:
         asked = (
             kind.model_validate_json(given, strict=True)
@@ -143,6 +145,19 @@ def _form_fields(form: Mapping[str, list[str | bytes]]) -> dict[str, Any]:
         else:
             fields[name] = values[0]
     return fields
+
+
+def _check_values(given: bytes, limits: Limits) -> None:
+    """Refuse JSON of more values than a question has, unread: each that is wrong would take a kilobyte to tell of."""
+    most = limits.max_prompt_chars + 2 * limits.max_images + len(RankQuestion.model_fields)  # two: of a data: URL
+    commas = given.count(b",")
+    if commas > most:
+        raise Refusal(
+            413,
+            "too_large",
+            f"expected JSON of at most {most} commas, its prompt's among them, got {commas}: send fewer images at once "
+            "or a shorter prompt",
+        )
 
 
 def _check(asked: Question, limits: Limits) -> None:

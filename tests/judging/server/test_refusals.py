@@ -193,6 +193,20 @@ class TestSizes:
     def test_exactly_the_limit(self, small):
         assert ask(small, "POST", COMPARE, b" " * 2**20).error[:2] == (400, "broken_json")
 
+    @pytest.mark.parametrize("value", ["0", "[]", "{}", '""'])
+    def test_far_too_many_values_are_not_read_one_by_one(self, small, value):
+        body = f'{{"prompt": "p", "images": [{",".join([value] * 100_000)}]}}'.encode()
+        status, code, message = ask(small, "POST", RANK, body).error
+        assert (status, code) == (413, "too_large")
+        assert "at most 8329 commas, its prompt's among them, got 100000" in message
+
+    def test_a_prompt_may_be_all_commas(self, small):
+        asked = rank_body(*[0] * 64, prompt="," * 8192)
+        asked["images"] = [f"data:image/png;base64,{image}" for image in asked["images"]]
+        status, code, message = ask(small, "POST", RANK, asked).error
+        assert (status, code) == (422, "unanswerable")
+        assert "tokens" in message or "max_new_tokens" in message
+
     def test_images_that_are_small_files_alone(self, small):
         flat = base64_of(Image.new("RGB", (1400, 1400)))  # 5.6 MiB decoded, a few KiB as a file
         status, code, message = ask(small, "POST", RANK, {"prompt": "p", "images": [flat, flat]}).error
