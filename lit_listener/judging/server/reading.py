@@ -14,6 +14,8 @@ from lit_listener.judging.server.limits import Limits
 from lit_listener.judging.server.wire import FORMATS, CompareQuestion, Question, ScoreQuestion, read_question
 
 _BYTES_A_PIXEL = 3
+_JPEG, _SCAN = b"\xff\xd8", b"\xff\xda"
+_MOST_SCANS = 100  # of a JPEG; progressive ones have about ten, and libtiff takes as many as this
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,13 @@ def _request(asked: Question, pictures: list[Picture]) -> Request[Any]:
 
 
 def _picture(name: str, content: bytes, limits: Limits, lease: Lease) -> Picture:
+    if content.startswith(_JPEG) and (scans := content.count(_SCAN)) > _MOST_SCANS:
+        # each passes over the whole image, and may be a few bytes long: a small file would be decoded for hours
+        raise Refusal(
+            422,
+            "bad_image",
+            f"{name}: expected a JPEG of at most {_MOST_SCANS} scans, got {scans}; send it as a plain JPEG or a PNG",
+        )
     try:
         image = open_image(content, max_pixels=limits.max_image_pixels, formats=FORMATS)
     except ValueError as error:

@@ -29,6 +29,13 @@ def huge_png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+def jpeg_of_many_scans() -> bytes:
+    """A small file whose pixels are passed over again and again."""
+    file = file_of(Image.new("L", (64, 64)), "JPEG", progressive=True)
+    last = file.rindex(b"\xff\xda")
+    return file[:-2] + file[last:-2] * 200 + file[-2:]
+
+
 def eps() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "EPS")
@@ -44,6 +51,13 @@ TABLE = {
     "truncated": (COMPARE, {**GOOD, "image_a": base64_of(PNG[: len(PNG) // 2])}, 422, "bad_image", "image_a: .*whole"),
     "bomb": (COMPARE, {**GOOD, "image_a": base64_of(huge_png(10_000, 10_000))}, 422, "bad_image", "10000x10000"),
     "larger bomb": (COMPARE, {**GOOD, "image_a": base64_of(huge_png(60_000, 60_000))}, 422, "bad_image", "image_a"),
+    "many scans": (
+        COMPARE,
+        {**GOOD, "image_a": base64_of(jpeg_of_many_scans())},
+        422,
+        "bad_image",
+        "image_a: .*at most 100 scans, got 206",
+    ),
     "eps": (COMPARE, {**GOOD, "image_a": base64_of(eps())}, 422, "bad_image", "not an image of a known format"),
     "thin image": (
         COMPARE,
