@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.server.admission import Admission, Lease
@@ -83,9 +84,12 @@ class Service:
     async def _understood(self, request: Request, content_type: str, kind: type[Question], lease: Lease) -> Understood:
         with self._reading():
             parts: list[bytes] = []
-            async for part in request.stream():
-                lease.take(len(part))
-                parts.append(part)
+            try:
+                async for part in request.stream():
+                    lease.take(len(part))
+                    parts.append(part)
+            except ClientDisconnect:
+                raise _client_gone("it had sent its request") from None
             whole = b"".join(parts)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
@@ -125,13 +129,17 @@ async def _awaited(future: "Future[Any]", request: Request) -> Any:
     try:
         await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            raise Refusal(499, "client_gone", "the client went away before its answer was ready")
+            raise _client_gone("its answer was ready")
         return answer.result()
     except ValueError as error:
         raise unanswerable(error) from error
     finally:
         gone.cancel()
         answer.cancel()
+
+
+def _client_gone(before: str) -> Refusal:
+    return Refusal(499, "client_gone", f"the client went away before {before}")
 
 
 async def _gone(request: Request) -> None:

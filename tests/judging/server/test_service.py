@@ -122,6 +122,18 @@ def test_who_goes_away_is_dropped(judge, held, caplog):
     assert re.search("status=499 .*code=client_gone", caplog.text)
 
 
+def test_who_goes_away_while_sending_is_no_failure(judge, caplog):
+    app = create_app(judge)
+    with serving(app) as port, caplog.at_level(logging.INFO, "lit_listener.server"):
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            head = b"POST /v1/compare HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99"
+            client.sendall(head + b"\r\n\r\n{")
+            wait_until(lambda: app.state.service.admission.inside == 1)
+        wait_until(lambda: "event=answered" in caplog.text)
+    assert re.search("status=499 .*code=client_gone", caplog.text)
+    assert "event=failed" not in caplog.text
+
+
 def test_a_failure_of_the_judge_is_told_and_survived(judge, port, monkeypatch, caplog):
     def broken(*_):
         raise RuntimeError("secret detail")
