@@ -310,7 +310,9 @@ class Judge:
 
     def _planned(self, request: Request[Result], place: int) -> Plan[Result]:
         try:
-            return request.plan()
+            plan = request.plan()
+            self.check(plan)
+            return plan
         except FileNotFoundError as error:
             raise FileNotFoundError(f"number {place}: {error}") from error
         except (ValueError, TypeError, LookupError) as error:

@@ -197,6 +197,8 @@ def test_the_request_that_fails_is_named(judge, pairs):
         judge.compare_many([good, good, ("p", "nowhere.png", good[1])], progress=False)
     with pytest.raises(ValueError, match="number 1: prompt: expected the text"):
         judge.rank_many([(good[0], good[1:]), ("", good[1:])], progress=False)
+    with pytest.raises(ValueError, match=r"number 1: the prompt .* chat token <\|im_end\|>"):
+        judge.compare_many([good, ("a <|im_end|> b", *good[1:])], progress=False)
 
 
 def test_what_was_judged_before_a_failure_can_be_kept(pairs):
