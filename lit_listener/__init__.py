@@ -14,6 +14,10 @@ __version__ = "0.1.0"
 logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(lambda record: "gemm_4bit_forward" not in str(record.msg))
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """The judges, imported when they are first asked for: the command line's help must not wait for torch."""
     if name == "Judge":

@@ -159,6 +159,8 @@ def _read(parser: _Parser, words: Sequence[str]) -> tuple[jsonargparse.Namespace
         raise ValueError(f"expected images: {_FILES}")
     if given.html is not None and given.html.is_dir():
         raise ValueError(f"--html: expected a file to write, got the folder {given.html}")
+    if given.html is not None and not given.html.absolute().parent.is_dir():
+        raise ValueError(f"--html: there is no folder {given.html.parent} to write {given.html.name} to")
     return given, find_images(images)
 
 

@@ -153,6 +153,7 @@ def test_compare_as_json_with_a_listener_is_what_the_judge_says(call, folder):
 
 @pytest.mark.parametrize(("command", "details"), [("rank", 2), ("compare", 1)])
 def test_a_page_is_written_whole_and_the_terminal_says_where(call, tmp_path, command, details):
+    (tmp_path / "new").mkdir()
     page = tmp_path / "new" / "page.html"
     images = ["img1.png", "img2.png", "img3.png"][: 3 if command == "rank" else 2]
     status, out, _ = call(command, *images, "--html", page, prompt="<b>four</b>")

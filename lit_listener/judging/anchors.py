@@ -38,10 +38,13 @@ def choose_anchor(anchor: Anchor, prompt: str, images: Sequence[Picture], seed: 
 
     Raises:
         IndexError: there is no image at the place.
+        TypeError: the anchor is no place, image or callable.
         ValueError: there are no images, or one alone, and nothing to compare it with.
     """
     if not images:
         raise ValueError("images: expected at least one image, got none")
+    if isinstance(anchor, bool):
+        raise TypeError(f"anchor: expected a place, an image or a callable from prompt to image, got {anchor}")
     if isinstance(anchor, int):
         if not 0 <= anchor < len(images):
             raise IndexError(f"anchor: there is no image {anchor} among {len(images)}; places count from 0")
@@ -49,14 +52,23 @@ def choose_anchor(anchor: Anchor, prompt: str, images: Sequence[Picture], seed: 
     if anchor is None:
         if len(images) == 1:
             raise ValueError(
-                "one image alone has nothing to be compared with: give more images, or an anchor (an image, or a "
-                "callable from prompt to image)"
+                "one image alone has nothing to be compared with: give more images, or an anchor to compare it with"
             )
         place = min(range(len(images)), key=lambda at: _lot(seed, prompt, images[at]))
         return ChosenAnchor(images[place], place, "seed")
-    given = picture(anchor(prompt)) if callable(anchor) else picture(anchor)
+    given = _called(anchor, prompt) if callable(anchor) else picture(anchor, "anchor")
     same = next((place for place, image in enumerate(images) if image.digest == given.digest), None)
     return ChosenAnchor(given, same, "callable" if callable(anchor) else "image")
+
+
+def _called(anchor: Callable[[str], ImageLike], prompt: str) -> Picture:
+    try:
+        image = anchor(prompt)
+    except Exception as error:  # whatever a user's function raises
+        raise ValueError(
+            f"anchor: the callable raised {type(error).__name__} for the prompt {prompt[:80]!r}: {error}"
+        ) from error
+    return picture(image, f"anchor, for the prompt {prompt[:80]!r}")
 
 
 def _lot(seed: int, prompt: str, image: Picture) -> bytes:

@@ -72,7 +72,7 @@ class Judge:
         Args:
             model: ``shapes`` (the bundled judge), a Hugging Face folder or hub id, an exported folder (full weights or
                 an adapter), a checkpoint, or the folder of a training run.
-            device: auto (CUDA, else MPS, else CPU), or a device's name, such as cuda:1.
+            device: auto (CUDA, else MPS, else CPU), or a device or its name, such as cuda:1.
             dtype: number format of the weights: auto (bfloat16 on a GPU, float32 on a CPU), float32, bfloat16, float16.
             adapter: folder or hub id of a LoRA adapter on ``model``.
             load_in_4bit: read the language model's linear layers into 4 bits (NF4).
@@ -91,8 +91,8 @@ class Judge:
         """
         wanted = Wanted(
             model=str(model),
-            device=device,
-            dtype=dtype,
+            device=str(device),
+            dtype=str(dtype).removeprefix("torch."),
             adapter=None if adapter is None else str(adapter),
             load_in_4bit=load_in_4bit,
             task=task,
@@ -103,6 +103,10 @@ class Judge:
             trust_remote_code=trust_remote_code,
         )
         return cls(load_judge(wanted), str(model), batch_size)
+
+    def __repr__(self) -> str:
+        thinker = self._thinker
+        return f"Judge({self.name!r}, device={str(thinker.policy.device)!r}, batch_size={self.batch_size})"
 
     # ---- judging -------------------------------------------------------------------------------------------------
 
@@ -217,7 +221,7 @@ class Judge:
             ValueError: a pair cannot be judged; the message tells which. To keep what was judged before it, or before
                 Ctrl-C, take results one by one from ``answers``.
         """
-        requests = [CompareRequest(*pair, **options) for pair in pairs]
+        requests = [CompareRequest(*_parts(pair, "(prompt, image A, image B)", 3), **options) for pair in pairs]
         return list(_shown(self.answers(requests), len(requests), "comparing", progress))
 
     def rank_many(
@@ -230,7 +234,7 @@ class Judge:
             progress: show a progress bar.
             options: those of ``rank``.
         """
-        requests = [RankRequest(*each, **options) for each in lists]
+        requests = [RankRequest(*_parts(each, "(prompt, images)", 2), **options) for each in lists]
         return list(_shown(self.answers(requests), len(requests), "ranking", progress))
 
     def reward_fn(self, anchor: Anchor = None, **options: Any) -> RewardFunction:
@@ -334,6 +338,14 @@ class Judge:
         return self._ear
 
 
+def _parts(given: Any, expected: str, count: int) -> Sequence[Any]:
+    """One of many, checked: a call's own arguments are easily mistaken for it."""
+    if not isinstance(given, tuple | list) or len(given) != count:
+        shown = f"{len(given)} of {type(given).__name__}" if isinstance(given, tuple | list) else type(given).__name__
+        raise TypeError(f"expected a list of {expected}, but one of its members is {shown}")
+    return given
+
+
 def _concluded(waiting: deque[Plan[Result]], done: deque[list[Thought]]) -> Iterator[Result]:
     """The results of the plans, in order, that have all their thoughts by now."""
     while waiting and len(waiting[0].showings) <= len(done):
@@ -345,4 +357,5 @@ def _shown(results: Iterator[Result], total: int, doing: str, progress: bool) ->
     """The results with a progress bar on the error output, or without."""
     if not progress:
         return results
-    return track(results, doing, total, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return track(results, doing, total, console=console, transient=True, disable=not console.is_terminal)

@@ -125,6 +125,8 @@ def find_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
     if name == "cuda" and torch.cuda.is_available():
         name = f"cuda:{torch.cuda.current_device()}"
+    if name.split(":")[0] in ("cuda", "mps") and name not in there:
+        raise ValueError(f"device: {name} is not there: this machine has {there}")
     if name not in there:
         kinds = ("auto", "cpu", "cuda", "cuda:0", "mps")
         raise ValueError(f"device: expected one of {kinds}, got {name!r}; this machine has {there}")

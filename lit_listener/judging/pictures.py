@@ -12,6 +12,9 @@ from PIL import Image
 
 from lit_listener.data.images import open_image, to_rgb
 
+_LONGEST = 200
+"""No image processor of the supported models takes an image that is longer than this, in widths."""
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
@@ -30,28 +33,46 @@ ImageLike: TypeAlias = Image.Image | str | Path | np.ndarray[Any, Any] | torch.T
 """A PIL image, the path of one, ``numpy`` HWC uint8, or ``torch`` CHW float in [0, 1] (or uint8)."""
 
 
-def picture(given: ImageLike) -> Picture:
+def picture(given: ImageLike, name: str = "") -> Picture:
     """Read an image.
 
     Args:
         given: a PIL image; the path of a file; an array of shape ``[height, width, 3]`` (or one channel) and type
-            uint8; or a tensor of shape ``[3, height, width]``, floats in [0, 1] or uint8.
+            uint8; or a tensor of shape ``[3, height, width]``, floats in [0, 1] (to one hundredth) or uint8.
+        name: what messages call it.
 
     Raises:
         FileNotFoundError: there is no such file.
         TypeError: it is nothing of these.
-        ValueError: its shape, type or values are others, or the file is no image.
+        ValueError: its shape, type or values are others, it is too long for its width, or the file is no image.
     """
     if isinstance(given, Picture):
         return given
+    try:
+        image = _read(given)
+        _check_sides(*image.size)
+    except (FileNotFoundError, TypeError, ValueError) as error:
+        if not name:
+            raise
+        kind = next(kind for kind in (FileNotFoundError, TypeError, ValueError) if isinstance(error, kind))
+        raise kind(f"{name}: {error}") from error
+    return Picture(image)
+
+
+def _check_sides(width: int, height: int) -> None:
+    if max(width, height) > _LONGEST * min(width, height):
+        raise ValueError(f"one of its sides is more than {_LONGEST} times the other: {width}x{height} pixels")
+
+
+def _read(given: Any) -> Image.Image:
     if isinstance(given, Image.Image):
-        return Picture(to_rgb(given))
+        return to_rgb(given)
     if isinstance(given, str | Path):
-        return Picture(open_image(given))
+        return open_image(given)
     if isinstance(given, torch.Tensor):
-        return Picture(_of_tensor(given))
+        return _of_tensor(given)
     if isinstance(given, np.ndarray):
-        return Picture(_of_array(given))
+        return _of_array(given)
     raise TypeError(
         f"an image must be a PIL image, a path, a numpy array (HWC, uint8) or a torch tensor (CHW, [0, 1]); got "
         f"{type(given).__name__}"

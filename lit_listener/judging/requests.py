@@ -58,7 +58,10 @@ class CompareRequest:
     def plan(self) -> Plan[Comparison]:
         """One showing for each display order."""
         _check(self.prompt, self.rollouts, self.seed)
-        images: dict[Side, Picture] = {"a": picture(self.image_a), "b": picture(self.image_b)}
+        images: dict[Side, Picture] = {
+            "a": picture(self.image_a, "image_a"),
+            "b": picture(self.image_b, "image_b"),
+        }
         orders = _ORDERS if self.both_orders else _ORDERS[:1]
         showings = [
             Showing(self.prompt, images[first], images[second], self.rollouts, self.seed, self.listen)
@@ -98,7 +101,7 @@ class RankRequest:
         _check(self.prompt, self.rollouts, self.seed)
         if isinstance(self.images, str | Path | Image):
             raise TypeError(f"images: expected a list of images, got one {type(self.images).__name__}: give [image]")
-        images = [picture(image) for image in self.images]
+        images = [picture(image, f"images[{place}]") for place, image in enumerate(self.images)]
         chosen = choose_anchor(self.anchor, self.prompt, images, self.seed)
         plans: list[Plan[Comparison] | None] = [
             None

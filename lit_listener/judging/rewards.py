@@ -52,10 +52,15 @@ def reward_function(rank_many: RankMany, anchor: Anchor, options: Mapping[str, A
             a score for each image, the higher the better, and an empty dict.
 
         Raises:
+            TypeError: the prompts are one text.
             ValueError: there are not as many prompts as images, or a prompt has one image and there is no anchor.
         """
-        pictures = [picture(image) for image in _each(images)]
-        if isinstance(prompts, str) or len(prompts) != len(pictures):
+        pictures = [picture(image, f"images[{place}]") for place, image in enumerate(_each(images))]
+        if isinstance(prompts, str):
+            raise TypeError(
+                f"prompts: expected a list, one for each image, got one text: give [prompt] * {len(pictures)}"
+            )
+        if len(prompts) != len(pictures):
             raise ValueError(
                 f"expected one prompt for each image, got {len(prompts)} prompts for {len(pictures)} images; the "
                 "images of one prompt repeat it"
@@ -84,7 +89,8 @@ def reward_function(rank_many: RankMany, anchor: Anchor, options: Mapping[str, A
 
 def _each(images: Any) -> list[Any]:
     """The images of a batch, one by one."""
-    if isinstance(images, torch.Tensor | np.ndarray) and images.ndim != 4:
+    channels_last = isinstance(images, torch.Tensor) and images.ndim == 4 and images.shape[1] not in (1, 3)
+    if channels_last or (isinstance(images, torch.Tensor | np.ndarray) and images.ndim != 4):
         raise ValueError(
             f"expected a batch of images, [N, 3, height, width] (torch) or [N, height, width, 3] (numpy), got "
             f"{list(images.shape)}"

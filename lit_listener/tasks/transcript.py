@@ -125,8 +125,8 @@ def beyond_repair(raw: bytes, labels: Sequence[str]) -> bool:
 def closing(raw: bytes) -> tuple[int, str]:
     """How a completion without an answer's place is led to one.
 
-    Thoughts that were not closed are closed; a tag that was begun is written anew; an answer block that stands open, or
-    whose label is fused with the tag, is cut behind its tag.
+    Its thoughts are kept, and nothing behind them: what follows has come to no answer, and may be anything. Where they
+    were not closed they end where an answer block begins, or with the completion (less a tag that was begun there).
 
     Args:
         raw: The bytes of the completion.
@@ -134,12 +134,12 @@ def closing(raw: bytes) -> tuple[int, str]:
     Returns:
         How many of the bytes are kept, and the text that follows them, after which the label would stand.
     """
-    opened = raw.rfind(_ANSWER_OPENS)
-    if opened >= 0:
-        return opened + len(_ANSWER_OPENS), ""
-    missing = (_ANSWER_OPENS,) if _THINK_CLOSES in raw else (_THINK_CLOSES, _ANSWER_OPENS)
-    begun = max(size for size in range(len(missing[0])) if raw.endswith(missing[0][:size]))
-    return len(raw) - begun, b"".join(missing).decode()
+    closed = raw.find(_THINK_CLOSES)
+    if closed >= 0:
+        return closed + len(_THINK_CLOSES), _ANSWER_OPENS.decode()
+    opened = raw.find(_ANSWER_OPENS)
+    begun = max(size for size in range(len(_THINK_CLOSES)) if raw.endswith(_THINK_CLOSES[:size]))
+    return opened if opened >= 0 else len(raw) - begun, (_THINK_CLOSES + _ANSWER_OPENS).decode()
 
 
 def _can_become(space: bytes, tag: bytes, *, done: bool) -> bool:

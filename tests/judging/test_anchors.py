@@ -51,6 +51,10 @@ def test_named_anchors():
         (None, 1, ValueError, "one image alone has nothing to be compared with"),
         (3, 3, IndexError, "no image 3 among 3"),
         (-1, 3, IndexError, "no image -1 among 3"),
+        (True, 3, TypeError, "anchor: expected a place, an image or a callable"),
+        (lambda prompt: None, 3, TypeError, "anchor, for the prompt 'p': an image must be"),
+        (lambda prompt: {}[prompt], 3, ValueError, "the callable raised KeyError for the prompt 'p': 'p'"),
+        ("nowhere.png", 3, FileNotFoundError, "anchor: there is no image nowhere.png"),
     ],
 )
 def test_no_anchor_is_an_error(anchor, count, error, message):

@@ -193,7 +193,7 @@ def test_who_has_no_listener_says_so(pairs):
 
 def test_the_request_that_fails_is_named(judge, pairs):
     good = triples(pairs)[0]
-    with pytest.raises(FileNotFoundError, match=r"number 2: there is no image nowhere.png"):
+    with pytest.raises(FileNotFoundError, match=r"number 2: image_a: there is no image nowhere.png"):
         judge.compare_many([good, good, ("p", "nowhere.png", good[1])], progress=False)
     with pytest.raises(ValueError, match="number 1: prompt: expected the text"):
         judge.rank_many([(good[0], good[1:]), ("", good[1:])], progress=False)
@@ -227,6 +227,15 @@ def test_what_was_judged_before_a_failure_can_be_kept(pairs):
         (lambda judge, a, b: judge.compare("a <|im_end|> b", a, b), ValueError, r"chat token <\|im_end\|>"),
         (lambda judge, a, b: judge.compare("word " * 5000, a, b), ValueError, "exceed the model's context"),
         (lambda judge, a, b: judge.compare("p", a, b, rollouts=0), ValueError, "rollouts: expected at least 1"),
+        (lambda judge, a, b: judge.compare_many(("p", a, b)), TypeError, "one of its members is str"),
+        (lambda judge, a, b: judge.compare_many([("p", a)]), TypeError, "one of its members is 2 of tuple"),
+        (lambda judge, a, b: judge.rank_many([{"p": [a, b]}]), TypeError, "one of its members is dict"),
+        (lambda judge, a, b: judge.rank("p", [a, b, None]), TypeError, r"images\[2\]: an image must be"),
+        (
+            lambda judge, a, b: judge.compare("p", a, "gone.png"),
+            FileNotFoundError,
+            "image_b: there is no image gone.png",
+        ),
         (lambda judge, a, b: judge.reward_fn(anchor=1), TypeError, "expected an image or a callable"),
         (lambda judge, a, b: Judge.load("shapes", batch_size=0), ValueError, "batch_size: expected at least 1"),
     ],

@@ -412,7 +412,7 @@ def test_devices(monkeypatch):
     machine(gpus=2, mps=True)
     assert find_device("auto") == find_device("cuda") == torch.device("cuda:0")
     assert find_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(ValueError, match=r"got 'cuda:2'; this machine has \['cpu', 'cuda:0', 'cuda:1', 'mps'\]"):
+    with pytest.raises(ValueError, match=r"cuda:2 is not there: this machine has \['cpu', 'cuda:0', 'cuda:1', 'mps'\]"):
         find_device("cuda:2")
     assert [find_dtype("auto", torch.device(kind)) for kind in ("cpu", "cuda", "mps")] == ["float32"] + ["bfloat16"] * 2
     assert find_dtype("float16", torch.device("cpu")) == "float16"

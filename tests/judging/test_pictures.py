@@ -63,6 +63,7 @@ def test_one_channel_is_grey_and_transparent_parts_are_white():
         (np.zeros((2, 2, 3), np.float32), ValueError, "uint8, got float32"),
         (np.zeros((3, 2, 2), np.uint8), ValueError, r"\[height, width, 3\], got \[3, 2, 2\]"),
         (np.zeros((0, 2, 3), np.uint8), ValueError, r"got \[0, 2, 3\]"),
+        (np.zeros((1, 201, 3), np.uint8), ValueError, "more than 200 times the other: 201x1 pixels"),
         ("nowhere.png", FileNotFoundError, "there is no image nowhere.png"),
         (b"bytes", TypeError, "got bytes"),
         (None, TypeError, "got NoneType"),

@@ -51,7 +51,6 @@ def test_against_named_anchors_processes_agree(judge, pairs, batch):
     [
         (2, ["p"], "expected one prompt for each image, got 1 prompts for 2 images"),
         (2, ["p"] * 3, "got 3 prompts for 2 images"),
-        (2, "ab", "got 2 prompts for 2 images"),
         (2, ["p", "q"], "2 prompts have one image in this batch, for instance 'p'"),
     ],
 )
@@ -63,6 +62,17 @@ def test_prompts_go_with_images(judge, batch, count, prompts, message):
 def test_a_single_image_is_no_batch(judge, batch):
     with pytest.raises(ValueError, match=r"expected a batch of images, \[N, 3, height, width\] .* got \[3, 112, 112\]"):
         judge.reward_fn()(nchw(batch[0])[0], ["p"], None)
+
+
+def test_what_is_often_mistaken_is_told(judge, batch):
+    with pytest.raises(TypeError, match=r"prompts: expected a list, .* give \[prompt\] \* 2"):
+        judge.reward_fn()(batch[0][:2], "a cat", None)
+    with pytest.raises(
+        ValueError, match=r"expected a batch of images, \[N, 3, height, width\] .* got \[2, 112, 112, 3\]"
+    ):
+        judge.reward_fn()(nchw(batch[0][:2]).permute(0, 2, 3, 1), ["p", "p"], None)
+    with pytest.raises(ValueError, match=r"anchor: the callable raised KeyError for the prompt 'q': 'q'"):
+        judge.reward_fn(anchor={}.__getitem__)(batch[0][:2], ["q", "q"], None)
 
 
 def test_an_empty_batch_has_no_rewards(judge):

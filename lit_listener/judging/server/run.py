@@ -28,7 +28,7 @@ def serve(  # noqa: PLR0913  # one option each
     max_new_tokens: int | None = None,
     temperature: float | None = None,
     max_pixels: int | None = None,
-    batch_size: int = 32,
+    batch_size: int = 64,
     trust_remote_code: bool = False,
     batch_wait_ms: float = 5.0,
     max_body_mib: int = 64,

@@ -126,7 +126,7 @@ def read_question(kind: type[Question], given: bytes | Mapping[str, list[str | b
         asked = (
             kind.model_validate_json(given, strict=True)
             if isinstance(given, bytes)
-            else kind.model_validate(_form_fields(given))
+            else kind.model_validate(_form_fields(kind, given))
         )
     except ValidationError as error:
         raise _told(error, kind) from None
@@ -134,13 +134,13 @@ def read_question(kind: type[Question], given: bytes | Mapping[str, list[str | b
     return asked
 
 
-def _form_fields(form: Mapping[str, list[str | bytes]]) -> dict[str, Any]:
+def _form_fields(kind: type[Question], form: Mapping[str, list[str | bytes]]) -> dict[str, Any]:
     """A form's fields as JSON would have them; ``images`` is a list, and all others stand once."""
     fields: dict[str, Any] = {}
     for name, values in form.items():
         if name == "images":
             fields[name] = values
-        elif len(values) > 1:
+        elif len(values) > 1 and name in kind.model_fields:
             raise Refusal(422, "invalid_field", f"{name}: expected it once in the form, got it {len(values)} times")
         else:
             fields[name] = values[0]
