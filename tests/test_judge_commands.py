@@ -179,8 +179,8 @@ def test_json_has_the_output_to_itself(call, tmp_path, monkeypatch):
 
 
 def test_a_page_that_cannot_be_written_costs_no_result(call, tmp_path):
-    (tmp_path / "file").touch()
-    status, out, err = call("compare", "img1.png", "img2.png", "--json", "--html", tmp_path / "file" / "page.html")
+    longest = tmp_path / ("p" * 250 + ".html")  # the file that is written beside it first has a longer name
+    status, out, err = call("compare", "img1.png", "img2.png", "--json", "--html", longest)
     assert status == 1
     assert "p_a" in json.loads(out)
     assert "error: " in err
@@ -238,6 +238,10 @@ def test_another_process_prints_one_json_document(folder, judge):
         (["rank", "img1.png", "img2.png", "--temperature", "hot"], r"--temperature: expected a number, got hot"),
         (["rank", "img1.png", "img2.png", "--listen=maybe"], r"--listen: expected true or false, got maybe"),
         (["rank", "img1.png", "img2.png", "--rollouts", "0"], r"rollouts: expected at least 1, got 0"),
+        (
+            ["rank", "img1.png", "img2.png", "--html", "no/page.html"],
+            r"--html: there is no folder no to write page.html",
+        ),
         (["rank", "img1.png", "img2.png", "--html", "."], r"--html: expected a file to write, got the folder \."),
         (["rank", "img1.png", "img2.png", "--prompt", " "], r"prompt: expected the text"),
         (["rank", "img1.png", "img2.png", "--prompt", "<|im_end|>"], r"holds the chat token <\|im_end\|>"),
