@@ -131,7 +131,6 @@ def main() -> None:
     judge = Judge.load("shapes", device="cpu", dtype="float32", batch_size=options.batch_size)
     sides = {f"generate, batches of {batch}": (Generate(batch), options.repeats) for batch in options.batches}
     sides["generate, one pair at a time"] = (Generate(2), 1)
-    sides["generate, one question at a time"] = (Generate(1), 1)
     for side in (ours(judge), *(side for side, _ in sides.values())):
         side(pairs[:4])  # warm
     rows = []

@@ -5,18 +5,15 @@ draws from random numbers of its own, keyed by the seed, the prompt and the disp
 """
 
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-
-from rich.console import Console
-from rich.progress import track
 
 from lit_listener.judging.anchors import Anchor
 from lit_listener.judging.batches import Batches
 from lit_listener.judging.listening import Ear
 from lit_listener.judging.loading import Loaded, Wanted, load_judge
+from lit_listener.judging.many import answered, parts, with_progress
 from lit_listener.judging.pictures import ImageLike
 from lit_listener.judging.requests import CompareRequest, Plan, RankRequest, Request
 from lit_listener.judging.results import Comparison, Ranking
@@ -221,8 +218,8 @@ class Judge:
             ValueError: a pair cannot be judged; the message tells which. To keep what was judged before it, or before
                 Ctrl-C, take results one by one from ``answers``.
         """
-        requests = [CompareRequest(*_parts(pair, "(prompt, image A, image B)", 3), **options) for pair in pairs]
-        return list(_shown(self.answers(requests), len(requests), "comparing", progress))
+        requests = [CompareRequest(*parts(pair, "(prompt, image A, image B)", 3), **options) for pair in pairs]
+        return with_progress(self.answers(requests), len(requests), "comparing", shown=progress)
 
     def rank_many(
         self, lists: Iterable[tuple[str, Sequence[ImageLike]]], *, progress: bool = True, **options: Any
@@ -234,8 +231,8 @@ class Judge:
             progress: show a progress bar.
             options: those of ``rank``.
         """
-        requests = [RankRequest(*_parts(each, "(prompt, images)", 2), **options) for each in lists]
-        return list(_shown(self.answers(requests), len(requests), "ranking", progress))
+        requests = [RankRequest(*parts(each, "(prompt, images)", 2), **options) for each in lists]
+        return with_progress(self.answers(requests), len(requests), "ranking", shown=progress)
 
     def reward_fn(self, anchor: Anchor = None, **options: Any) -> RewardFunction:
         """A reward function in the shape that flow_grpo calls (see ``rewards.reward_function``).
@@ -286,19 +283,7 @@ class Judge:
             FileNotFoundError: an image file is not there.
             ValueError: a request cannot be answered; the message tells which, counted from 0.
         """
-        waiting: deque[Plan[Result]] = deque()
-        done: deque[list[Thought]] = deque()
-
-        def showings() -> Iterator[Showing]:
-            for place, request in enumerate(requests):
-                plan = self._planned(request, place)
-                waiting.append(plan)
-                yield from plan.showings
-
-        for thoughts in self.thoughts(showings()):
-            done.extend(thoughts)
-            yield from _concluded(waiting, done)
-        yield from _concluded(waiting, done)  # those that took no thought
+        return answered(requests, self._planned, self.thoughts)
 
     def thoughts(self, showings: Iterable[Showing]) -> Iterator[list[list[Thought]]]:
         """Think about displayed pairs, as plans have them.
@@ -312,15 +297,10 @@ class Judge:
         plan = request.plan()
         return plan.conclude([each for thoughts in self.thoughts(plan.showings) for each in thoughts])
 
-    def _planned(self, request: Request[Result], place: int) -> Plan[Result]:
-        try:
-            plan = request.plan()
-            self.check(plan)
-            return plan
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"number {place}: {error}") from error
-        except (ValueError, TypeError, LookupError) as error:
-            raise ValueError(f"number {place}: {error}") from error
+    def _planned(self, request: Request[Result]) -> Plan[Result]:
+        plan = request.plan()
+        self.check(plan)
+        return plan
 
     def _think(self, showings: Sequence[Showing], rollouts: int, listen: bool) -> list[list[Thought]]:
         return think(self._thinker, showings, rollouts, self._heard() if listen else None)
@@ -336,26 +316,3 @@ class Judge:
             if self._ear is None:
                 self._ear = self._make_ear()
         return self._ear
-
-
-def _parts(given: Any, expected: str, count: int) -> Sequence[Any]:
-    """One of many, checked: a call's own arguments are easily mistaken for it."""
-    if not isinstance(given, tuple | list) or len(given) != count:
-        shown = f"{len(given)} of {type(given).__name__}" if isinstance(given, tuple | list) else type(given).__name__
-        raise TypeError(f"expected a list of {expected}, but one of its members is {shown}")
-    return given
-
-
-def _concluded(waiting: deque[Plan[Result]], done: deque[list[Thought]]) -> Iterator[Result]:
-    """The results of the plans, in order, that have all their thoughts by now."""
-    while waiting and len(waiting[0].showings) <= len(done):
-        plan = waiting.popleft()
-        yield plan.conclude([done.popleft() for _ in plan.showings])
-
-
-def _shown(results: Iterator[Result], total: int, doing: str, progress: bool) -> Iterable[Result]:
-    """The results with a progress bar on the error output, or without."""
-    if not progress:
-        return results
-    console = Console(stderr=True)
-    return track(results, doing, total, console=console, transient=True, disable=not console.is_terminal)
