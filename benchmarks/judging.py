@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=5, help="turns of ours and of batched generate")
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 64, 128], help="generate's batch sizes")
-    parser.add_argument("--batch_size", type=int, default=64, help="ours")
+    parser.add_argument("--batch_size", type=int, help="ours; by default the judge's own")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     source = ShapesPairs(["flat", "paper"], options.pairs, "test")

@@ -19,6 +19,17 @@ Think = Callable[[Sequence[Showing], int, bool], list[list[Thought]]]
 """Thinks about different showings, each as often as the number says, with somebody listening or not."""
 _WORTHWHILE = 16
 """Completions of a batch: fewer are not dealt out any further."""
+_SMALL = 100_000_000
+"""Parameters."""
+
+
+def usual_size(parameters: int) -> int:
+    """Completions of a batch where nobody says: a model so small that a step is over before it was worth it takes more.
+
+    Args:
+        parameters: of the model.
+    """
+    return 128 if parameters < _SMALL else 32
 
 
 def batches_at_once(device: torch.device) -> int:
@@ -49,7 +60,8 @@ class Batches:
 
     Args:
         think: does it for one batch.
-        size: most completions of a batch; at least 1. Halved where a GPU runs out of memory.
+        size: most completions of a batch; at least 1. A showing with more is a batch of its own. Halved where a GPU
+            runs out of memory.
         at_once: batches that are computed at the same time, whichever threads ask.
 
     Raises:
@@ -76,17 +88,21 @@ class Batches:
         running: deque[Future[list[list[Thought]]]] = deque()
         failure: Exception | None = None
         batches = self._cut(showings)
-        while failure is None:
-            try:
-                running.append(self._workers.submit(self._answered, next(batches)))
-            except StopIteration:
-                break
-            except Exception as error:  # whatever a source of showings raises: what came before it is not lost
-                failure = error
-            if len(running) > self._at_once:
+        try:
+            while failure is None:
+                try:
+                    running.append(self._workers.submit(self._answered, next(batches)))
+                except StopIteration:
+                    break
+                except Exception as error:  # whatever a source of showings raises: what came before it is not lost
+                    failure = error
+                if len(running) > self._at_once:
+                    yield running.popleft().result()
+            while running:
                 yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
+        finally:  # of what is not wanted any more, nothing is begun
+            for batch in running:
+                batch.cancel()
         if failure is not None:
             raise failure
 

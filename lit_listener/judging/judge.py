@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lit_listener.judging.anchors import Anchor
-from lit_listener.judging.batches import Batches
+from lit_listener.judging.batches import Batches, usual_size
 from lit_listener.judging.listening import Ear
 from lit_listener.judging.loading import Loaded, Wanted, load_judge
 from lit_listener.judging.many import answered, parts, with_progress
@@ -34,18 +34,21 @@ class Judge:
         loaded: its model.
         name: what it is called.
         batch_size: completions that are sampled at once; changes no result. Halved where a GPU runs out of memory.
+            None: 32, and 128 of a model with less than a hundred million parameters.
 
     Raises:
         ValueError: the batch size is below 1.
     """
 
-    def __init__(self, loaded: Loaded, name: str, batch_size: int = 64) -> None:
+    def __init__(self, loaded: Loaded, name: str, batch_size: int | None = None) -> None:
         self.name = name
         self._thinker = loaded.thinker
         self._make_ear = loaded.make_ear
         self._ear: Ear | None = None
         self._ear_is_made = threading.Lock()
-        self._batches = Batches(self._think, batch_size, at_once=loaded.at_once)
+        parameters = sum(parameter.numel() for parameter in loaded.thinker.policy.parameters())
+        size = usual_size(parameters) if batch_size is None else batch_size
+        self._batches = Batches(self._think, size, at_once=loaded.at_once)
 
     @classmethod
     def load(  # noqa: PLR0913  # one option each
@@ -61,7 +64,7 @@ class Judge:
         max_new_tokens: int | None = None,
         temperature: float | None = None,
         max_pixels: int | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         trust_remote_code: bool = False,
     ) -> "Judge":
         """Load a judge.
@@ -79,7 +82,8 @@ class Judge:
             max_new_tokens: longest trace; by default as in training, and else 512.
             temperature: of sampling, above 0; by default as in training, and else 1.
             max_pixels: images of more pixels are scaled down to so many.
-            batch_size: completions sampled at once; changes no result.
+            batch_size: completions sampled at once; changes no result. By default 32, and 128 of a model with less
+                than a hundred million parameters.
             trust_remote_code: run code that a hub repository brings along.
 
         Raises:

@@ -11,6 +11,7 @@ key/value heads (R = H / J query heads share one), E head width.
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lit_listener.vlm.attention import grouped_attention
 
@@ -31,6 +32,8 @@ class GroupCache:
         self._mask_PS = mask_PS
         self._sight = 0
         self._sight_is_exact = True
+        self._alone = group_size == 1
+        """Groups of one share nothing: a prompt's keys and values stand before its completion's, in one piece."""
         self._prompts: dict[int, tuple[Tensor, Tensor]] = {}
         self._own: dict[int, tuple[Tensor, Tensor]] = {}
         self._arrange(torch.arange(len(mask_PS), device=mask_PS.device).repeat_interleave(group_size))
@@ -91,6 +94,16 @@ class GroupCache:
         rows_X = grid_PG.flatten(0, 1)
         return rows_X.index_select(0, self._place_B) if self._unequal else rows_X
 
+    def _keep_prompt(self, layer: int, key_BJSE: Tensor, value_BJSE: Tensor) -> None:
+        if not self._alone:
+            self._prompts[layer] = (key_BJSE.contiguous(), value_BJSE.contiguous())
+            return
+        rows, heads, tokens, width = key_BJSE.shape
+        whole = [given.new_zeros(rows, heads, tokens + self.room, width) for given in (key_BJSE, value_BJSE)]
+        for kept, given in zip(whole, (key_BJSE, value_BJSE), strict=True):
+            kept[:, :, :tokens] = given
+        self._own[layer] = (whole[0], whole[1])
+
     def _keep_own(self, layer: int, key_BJ1E: Tensor, value_BJ1E: Tensor) -> tuple[Tensor, Tensor]:
         """Write one token of every completion; returns all that is in sight, ``[B, J, T', E]``."""
         if layer not in self._own:
@@ -98,9 +111,10 @@ class GroupCache:
             shape = (rows, heads, self.room, width)
             self._own[layer] = (key_BJ1E.new_zeros(shape), value_BJ1E.new_zeros(shape))
         keys, values = self._own[layer]
-        keys.index_copy_(2, self.written_1, key_BJ1E)
-        values.index_copy_(2, self.written_1, value_BJ1E)
-        return keys[:, :, : self._sight], values[:, :, : self._sight]
+        before = self._mask_PS.shape[1] if self._alone else 0
+        keys.index_copy_(2, self.written_1 + before, key_BJ1E)
+        values.index_copy_(2, self.written_1 + before, value_BJ1E)
+        return keys[:, :, : before + self._sight], values[:, :, : before + self._sight]
 
     def _hidden(self) -> Tensor | None:
         """True where a completion may not look, ``[B, 1, 1, S + T']``; None where it may everywhere."""
@@ -118,7 +132,7 @@ class _Prompts:
         self.cache = cache
 
     def attend(self, layer: int, query_BHQE: Tensor, key_BJQE: Tensor, value_BJQE: Tensor, scaling: float) -> Tensor:
-        self.cache._prompts[layer] = (key_BJQE.contiguous(), value_BJQE.contiguous())
+        self.cache._keep_prompt(layer, key_BJQE, value_BJQE)
         return grouped_attention(query_BHQE, key_BJQE, value_BJQE, scaling, None).transpose(1, 2)
 
 
@@ -132,6 +146,13 @@ class _Step:
     def attend(self, layer: int, query_BHQE: Tensor, key_BJQE: Tensor, value_BJQE: Tensor, scaling: float) -> Tensor:
         cache = self.cache
         own_keys, own_values = cache._keep_own(layer, key_BJQE, value_BJQE)
+        if cache._alone:
+            seen = None if self.hidden is None else ~self.hidden
+            folded = query_BHQE.reshape(len(query_BHQE), own_keys.shape[1], -1, query_BHQE.shape[-1])
+            alone_BJRE = functional.scaled_dot_product_attention(
+                folded, own_keys, own_values, attn_mask=seen, scale=scaling
+            )
+            return alone_BJRE.reshape(len(query_BHQE), 1, -1, query_BHQE.shape[-1])
         asked_keys, asked_values = cache._prompts[layer]
         tokens, shared = asked_keys.shape[2], asked_keys.shape[1]
         query_BJRE = (query_BHQE * scaling).reshape(len(query_BHQE), shared, -1, query_BHQE.shape[-1])

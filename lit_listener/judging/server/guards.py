@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -62,12 +63,22 @@ class OwnPages:
                     f"expected the header Host to name one of {sorted(self._hosts)}, got {host[:100]!r}: this server "
                     "answers its own machine; a proxy before it must send such a Host",
                 )
-            site = headers.get("sec-fetch-site", "none")  # browsers alone send it, and pages cannot change it
-            if scope["path"].startswith(_GUARDED) and site not in ("same-origin", "none"):
+            if scope["path"].startswith(_GUARDED) and (site := _other_site(headers)):
                 raise Refusal(
-                    400, "other_site", f"expected a request of this server's own page, got one of another ({site[:20]})"
+                    400, "other_site", f"expected a request of this server's own page, got one of another ({site[:80]})"
                 )
         await self._app(scope, receive, send)
+
+
+def _other_site(headers: Headers) -> str | None:
+    """Which other site's page asks, by the headers that browsers alone send and pages cannot change; None for none."""
+    site = headers.get("sec-fetch-site", "none")
+    if site not in ("same-origin", "none"):
+        return site
+    origin = headers.get("origin")  # browsers send it alone where the server is reached by plain HTTP
+    if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+        return origin
+    return None
 
 
 def _without_port(host: str) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from lit_listener.judging.server.service import Service
 
 _PORTS = 2**16
 _KEEP_ALIVE_S = 60  # longer than clients usually keep a connection that they do not use
+_TO_SEND_S = 30  # that clients may take to read their answers, once the last is ready
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -59,7 +61,13 @@ def serve_app(app: FastAPI, listening: socket.socket, ready: Callable[[], None])
         OSError: another process has begun to listen at the same address meanwhile.
     """
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=_KEEP_ALIVE_S, ws="none"
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(app.state.service.limits.timeout_s) + _TO_SEND_S,
+        ws="none",
     )
     try:
         _Server(config, app.state.service, ready).run(sockets=[listening])

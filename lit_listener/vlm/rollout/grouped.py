@@ -5,6 +5,7 @@ finished is looked up every few tokens. So a step can be captured as a CUDA grap
 kernel launches that a small batch otherwise waits for. Rows that have finished leave the batch as they pile up.
 """
 
+import contextlib
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable
@@ -58,6 +59,11 @@ class GroupedRollout(RolloutEngine):
     def draw(self, backbone: Backbone, prompts: PromptBatch, features_MD: Tensor, asked: Draw) -> Completions:
         """Draw G completions for each of P prompts; see ``RolloutEngine``."""
         refuse_training_mode(backbone)
+        with torch.cuda.device(features_MD.device) if features_MD.is_cuda else contextlib.nullcontext():
+            return self._drawn(backbone, prompts, features_MD, asked)
+
+    def _drawn(self, backbone: Backbone, prompts: PromptBatch, features_MD: Tensor, asked: Draw) -> Completions:
+        """The same, with the device made the thread's own, which graphs are captured on."""
         on_gpu = features_MD.is_cuda
         graphs = self._captures(backbone)
         batch = _Batch(backbone, prompts, features_MD, asked)
@@ -98,7 +104,8 @@ class _Batch:
         drawn_NT = uniforms(asked.sampling.seed, asked.keys, size, length, first=asked.first)
         self.uniforms_NT = uniforms_on(device, drawn_NT)
         self.ids_NT = torch.full((total, length), backbone.vocabulary.pad_id, device=device)
-        self.labels_NTL = torch.zeros(total, length, len(asked.label_ids), device=device)
+        # named, since a model that another thread loads changes the default for a while
+        self.labels_NTL = torch.zeros(total, length, len(asked.label_ids), device=device, dtype=torch.float32)
         self.ended_N = torch.zeros(total, dtype=torch.bool, device=device)
         self.cut_at_N = torch.full((total,), length, device=device)
         """Tokens after which a completion was ended from outside."""

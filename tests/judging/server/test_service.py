@@ -29,8 +29,13 @@ def wait_until(told, seconds=20.0):
 def held(judge):
     """The model, held so that nothing is answered until it is let go."""
     let_go, think = threading.Event(), judge._batches._think
-    judge._batches._think = lambda *asked: let_go.wait() and think(*asked)
-    yield let_go.set
+
+    def release():
+        let_go.set()
+
+    release.begun = threading.Event()
+    judge._batches._think = lambda *asked: release.begun.set() or (let_go.wait() and think(*asked))
+    yield release
     let_go.set()
     judge._batches._think = think
 
@@ -152,7 +157,7 @@ def test_one_request_at_fault_does_not_fail_the_others(judge, held):
     app = create_app(judge)
     with serving(app) as port, ThreadPoolExecutor(4) as threads:
         first = threads.submit(ask, port, "POST", "/v1/compare", compare_body(3))
-        wait_until(lambda: app.state.service.admission.inside == 1)
+        assert held.begun.wait(20)
         good = [threads.submit(ask, port, "POST", "/v1/compare", compare_body(place)) for place in range(2)]
         bad = threads.submit(ask, port, "POST", "/v1/compare", compare_body(2, prompt="x " * 4000))
         wait_until(lambda: app.state.service.batcher.waiting >= 3)
@@ -202,7 +207,10 @@ def test_hosts(judge, host, status):
 def test_other_pages(port):
     headers = {"Sec-Fetch-Site": "cross-site"}
     assert ask(port, "POST", "/v1/compare", "{", headers).error[:2] == (400, "other_site")
-    own = ask(port, "POST", "/v1/compare", compare_body(0), {"Sec-Fetch-Site": "same-origin"})
+    by_plain_http = {"Origin": "http://evil.example"}
+    assert ask(port, "POST", "/v1/compare", "{", by_plain_http).error[:2] == (400, "other_site")
+    own_page = {"Sec-Fetch-Site": "same-origin", "Origin": f"http://127.0.0.1:{port}", "Host": f"127.0.0.1:{port}"}
+    own = ask(port, "POST", "/v1/compare", compare_body(0), own_page)
     assert own.status == 200
     assert "access-control-allow-origin" not in own.headers
 
