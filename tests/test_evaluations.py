@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 def path(tmp_path: Path) -> Path:
     content = config()
     content["model"]["init_args"]["evaluation"] = {"rollouts": 2}
-    content["data"] |= {"test": {"held_in": shapes(12, "test")}, "eval_batch_size": 2, "eval_orders": "both"}
+    content["data"] |= {"test": {"held_in": shapes(36, "test")}, "eval_batch_size": 2, "eval_orders": "both"}
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(content))
     return file
@@ -56,11 +56,11 @@ def test_an_evaluation_that_was_broken_off_goes_on(path, tmp_path, how, capsys):
         assert process.returncode == 130
         assert f"Go on with: python -m lit_listener test --resume {broken}" in process.stderr.read()
     done = len(list((broken / PARTS).glob("*.parquet")))
-    assert 2 <= done < 12
+    assert 2 <= done < 36
     assert call("test", "--resume", broken, "--data.eval_batch_size", 8) == 0  # no figure depends on the batch
     assert f"Going on with {broken}" in capsys.readouterr().out
     one, other = (read_predictions(run / "predictions.parquet") for run in (whole, broken))
-    assert len(one) == 12 * 2 * 2
+    assert len(one) == 36 * 2 * 2
     for before, after in zip(one, other, strict=True):
         for name, value in asdict(before).items():
             expected = pytest.approx(value, abs=1e-5) if isinstance(value, float) else value
