@@ -103,7 +103,7 @@ def test_a_report_of_one_run_and_of_two(path, tmp_path, capsys):
     assert f"python -m lit_listener report {two}" in shown
     assert "expected calibration error" in shown
     results = json.loads((one / "results.json").read_text())
-    assert results["sources"]["held_in"]["measures"]["one"]["data/completions"]["mean"] == 48  # 12 pairs, 2 orders, 2
+    assert results["sources"]["held_in"]["measures"]["one"]["data/completions"]["mean"] == 144  # 36 pairs, 2 orders, 2
     assert call("report", one) == 0
     page = (one / "report" / "report.html").read_text()
     assert "Listener paper, Table 5" in page
