@@ -18,14 +18,14 @@ from lit_listener.judging.pictures import ImageLike
 from lit_listener.judging.requests import CompareRequest, Plan, RankRequest, Request
 from lit_listener.judging.results import Comparison, Ranking
 from lit_listener.judging.rewards import RewardFunction, reward_function
+from lit_listener.judging.scores import Scores
 from lit_listener.judging.thoughts import Showing, Thought, think
 from lit_listener.tasks import Task
 
 Result = TypeVar("Result")
-Image = TypeVar("Image", bound=ImageLike)
 
 
-class Judge:
+class Judge(Scores):
     """A reasoner that says which images people would prefer. ``Judge.load`` makes one.
 
     One judge may be used from several threads. Its model is loaded once.
@@ -174,35 +174,8 @@ class Judge:
         """
         return self._one(RankRequest(prompt, images, rollouts, anchor, both_orders, seed, listen))
 
-    def score(self, prompt: str, images: Iterable[ImageLike], anchor: Anchor = None, **options: Any) -> list[float]:
-        """The scores of ``rank``: for each image the probability that it is preferred to the anchor."""
-        return list(self.rank(prompt, images, anchor=anchor, **options).scores)
-
-    def inference_rank(self, prompt: str, images: Iterable[ImageLike], **options: Any) -> tuple[list[int], list[float]]:
-        """Ranks and scores in the form of ImageReward's method of this name.
-
-        Returns:
-            ``ranking``, in which ranking[i] is image i's rank and 1 is best, and ``rewards``, the scores of ``rank``.
-        """
-        ranking = self.rank(prompt, images, **options)
-        return list(ranking.ranks), list(ranking.scores)
-
-    def best_of(self, prompt: str, images: Iterable[Image], keep: int = 1, **options: Any) -> list[Image]:
-        """The best of N images, best first: what is kept of N samples of a text-to-image model.
-
-        Args:
-            prompt: what the images were made from.
-            images: N candidates.
-            keep: how many to keep; at least 1.
-            options: those of ``rank``.
-
-        Raises:
-            ValueError: ``keep`` is below 1 or above N.
-        """
-        candidates = list(images)
-        if not 1 <= keep <= len(candidates):
-            raise ValueError(f"keep: expected from 1 to {len(candidates)}, the number of images, got {keep}")
-        return [candidates[place] for place in self.rank(prompt, candidates, **options).order[:keep]]
+    def _scored(self, prompt: str, images: Iterable[ImageLike], **options: Any) -> Ranking:
+        return self.rank(prompt, images, **options)
 
     def compare_many(
         self,

@@ -24,9 +24,9 @@ from lit_listener.judging.client.health import Health
 from lit_listener.judging.pictures import ImageLike, Picture, picture
 from lit_listener.judging.results import AnchorChoice, Comparison, Ranking
 from lit_listener.judging.rewards import RewardFunction, reward_function
+from lit_listener.judging.scores import Scores
 
 Result = TypeVar("Result")
-Image = TypeVar("Image", bound=ImageLike)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _Options:
     listen: bool = False
 
 
-class JudgeClient:
+class JudgeClient(Scores):
     """A judge that answers over HTTP. One client may be used from several threads, and in forked processes.
 
     Every method raises ``ConnectionError`` where the server cannot be reached or stays busy, ``PermissionError`` where
@@ -118,26 +118,6 @@ class JudgeClient:
         """
         return self._ranked(prompt, images, anchor, _Options(rollouts, both_orders, seed, listen))
 
-    def score(self, prompt: str, images: Iterable[ImageLike], anchor: Anchor = None, **options: Any) -> list[float]:
-        """The scores of ``rank``: for each image the probability that it is preferred to the anchor."""
-        return list(self._rank_briefly(prompt, images, anchor=anchor, **options).scores)
-
-    def inference_rank(self, prompt: str, images: Iterable[ImageLike], **options: Any) -> tuple[list[int], list[float]]:
-        """Ranks (ranking[i] is image i's, 1 is best) and scores, as ImageReward's method of this name gives them."""
-        ranking = self._rank_briefly(prompt, images, **options)
-        return list(ranking.ranks), list(ranking.scores)
-
-    def best_of(self, prompt: str, images: Iterable[Image], keep: int = 1, **options: Any) -> list[Image]:
-        """The best of N images, best first. See ``Judge.best_of``.
-
-        Raises:
-            ValueError: ``keep`` is below 1 or above N.
-        """
-        candidates = list(images)
-        if not 1 <= keep <= len(candidates):
-            raise ValueError(f"keep: expected from 1 to {len(candidates)}, the number of images, got {keep}")
-        return [candidates[place] for place in self._rank_briefly(prompt, candidates, **options).order[:keep]]
-
     def compare_many(
         self, pairs: Iterable[tuple[str, ImageLike, ImageLike]], *, progress: bool = True, **options: Any
     ) -> list[Comparison]:
@@ -178,16 +158,14 @@ class JudgeClient:
         answer = self._server.post("/v1/rank", {**question, **asdict(options), "traces": traces})
         return replace(Ranking.from_dict(answer), anchor_choice=choice)
 
-    def _rank_briefly(
-        self, prompt: str, images: Iterable[ImageLike], *, anchor: Anchor = None, **options: Any
-    ) -> Ranking:
+    def _scored(self, prompt: str, images: Iterable[ImageLike], *, anchor: Anchor = None, **options: Any) -> Ranking:
         """A ranking without its traces, which need not travel where only scores are asked for."""
         return self._ranked(prompt, images, anchor, _Options(**options), traces=False)
 
     def _rank_many_briefly(
         self, lists: Iterable[tuple[str, Sequence[ImageLike]]], *, progress: bool, **options: Any
     ) -> list[Ranking]:
-        return self._all([partial(self._rank_briefly, *each, **options) for each in lists], "ranking", progress)
+        return self._all([partial(self._scored, *each, **options) for each in lists], "ranking", progress)
 
     def _all(self, calls: Sequence[Callable[[], Result]], doing: str, progress: bool) -> list[Result]:
         """The results of all calls, in their order; the first that fails ends it, and those not begun are left."""
