@@ -49,6 +49,7 @@ class Ear:
             Hearing(
                 shown=asked.shown,
                 keys=asked.keys,
+                labels=[shown.label for shown in asked.shown],
                 completions=completions,
                 transcripts=[
                     replace(transcript, answer_token=len(ids), outcome=Outcome.OK)

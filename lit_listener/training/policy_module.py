@@ -263,6 +263,7 @@ class PolicyModule(JudgingModule):
         return Hearing(
             shown=asked.shown,
             keys=asked.keys,
+            labels=[shown.label for shown in asked.shown],
             completions=completions,
             transcripts=transcripts,
             trace_bytes=[b"".join(self.reader.token_bytes(ids)) for ids in heard_ids],

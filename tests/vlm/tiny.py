@@ -264,6 +264,7 @@ def hearing(
     fields = {
         "shown": pairs,
         "keys": [(0, pair.index) for pair in pairs],
+        "labels": [pair.label for pair in pairs],
         "completions": given,
         "transcripts": transcripts,
         "trace_bytes": [b"".join(reader.token_bytes(ids)) for ids in heard],

@@ -223,7 +223,13 @@ def of_keys(heard_texts):
 
     def hear(keys, size, seed=0):
         transcripts = [transcript] * size * len(keys)
-        given = dataclasses.replace(heard_texts, shown=[shown()] * len(keys), keys=keys, transcripts=transcripts)
+        given = dataclasses.replace(
+            heard_texts,
+            shown=[shown()] * len(keys),
+            keys=keys,
+            labels=[shown().label] * len(keys),
+            transcripts=transcripts,
+        )
         return RandomListener(seed).hear(given)
 
     return hear
@@ -254,6 +260,7 @@ def shuffled(heard_texts, readable, size, seed=0):
         heard_texts,
         shown=pairs,
         keys=[(0, index) for index in range(len(pairs))],
+        labels=[pair.label for pair in pairs],
         transcripts=[TASK.parse(texts[each], truncated=False) for each in readable],
         reference=dataclasses.replace(
             heard_texts.reference, label_logits_NL=logits, discarded_mass_N=torch.zeros(count)
@@ -305,10 +312,9 @@ def test_scores_of_one_prompt_alone_are_not_heard(heard_texts):
 def test_the_shuffled_listener_needs_prompts_with_winners(heard_texts):
     with pytest.raises(ValueError, match="needs at least 2 prompts to shuffle between, got 1"):
         shuffled(heard_texts, [True] * 3, size=3)
-    tie = dataclasses.replace(shown().pair, share_a=0.5)
-    pairs = [dataclasses.replace(shown(), pair=tie), *heard_texts.shown[1:]]
+    labels = [None, *heard_texts.labels[1:]]
     with pytest.raises(ValueError, match="needs pairs with a winner; drop ties"):
-        ShuffledListener().hear(dataclasses.replace(heard_texts, shown=pairs))
+        ShuffledListener().hear(dataclasses.replace(heard_texts, labels=labels))
 
 
 def test_p_correct_is_the_probability_of_the_right_image():

@@ -1,0 +1,16 @@
+"""Listeners: frozen models that hear a chain of thought without its answer, and say which image they think better."""
+
+from lit_listener.vlm.listeners.controls import RandomListener, ShuffledListener
+from lit_listener.vlm.listeners.listener import Heard, Hearing, Listener
+from lit_listener.vlm.listeners.model import ModelListener
+from lit_listener.vlm.listeners.reference import ReferenceListener
+
+__all__ = [
+    "Heard",
+    "Hearing",
+    "Listener",
+    "ModelListener",
+    "RandomListener",
+    "ReferenceListener",
+    "ShuffledListener",
+]
