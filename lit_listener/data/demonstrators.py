@@ -1,6 +1,6 @@
 """Who writes demonstrations for any pairs, whatever they show."""
 
-from lit_listener.data.records import Demonstration, Demonstrator, ShownPair
+from lit_listener.data.records import Demonstration, Demonstrator, Shown, a_pair
 
 FINISHED = "I have finished thinking."
 """The papers' string in the place of thoughts, where they ask what an answer is worth without any."""
@@ -16,14 +16,14 @@ class AnswerOnly(Demonstrator):
     def __init__(self, trace: str = FINISHED) -> None:
         self.trace = trace
 
-    def __call__(self, shown: ShownPair) -> Demonstration:
+    def __call__(self, shown: Shown) -> Demonstration:
         """The preferred image as the answer.
 
         Raises:
+            TypeError: No pair is shown.
             ValueError: The pair is a tie.
         """
-        if shown.label is None:
-            raise ValueError(
-                f"pair {shown.pair.pair_id} is a tie: there is no answer to demonstrate; drop ties from data.train"
-            )
-        return Demonstration(shown, self.trace, shown.label)
+        pair = a_pair(shown, "AnswerOnly")
+        if pair.label is None:
+            raise ValueError(f"{pair.name} is a tie: there is no answer to demonstrate; drop ties from data.train")
+        return Demonstration(pair, self.trace, pair.label)

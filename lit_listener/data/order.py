@@ -18,7 +18,17 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from lit_listener.data.records import PairSource, PreferencePair, ShownPair, Side
+from lit_listener.data.records import (
+    ListSource,
+    PairSource,
+    PreferencePair,
+    RatedSource,
+    Shown,
+    ShownImage,
+    ShownList,
+    ShownPair,
+    Side,
+)
 
 Place = tuple[int, int, int]
 """(index of the pair, label it shall have, epoch); ~index for a pair that is only there to keep ranks in step."""
@@ -168,7 +178,11 @@ class EpochPass(Iterator[Place]):
         return epoch
 
 
-class ShownPairs(Dataset[ShownPair]):
+TrainingSource = PairSource | RatedSource | ListSource
+"""What can be trained on: pairs, images that were rated one by one, or ranked lists."""
+
+
+class ShownPairs(Dataset[Shown]):
     """A source of pairs, each fetched in the display order that its place asks for."""
 
     def __init__(self, pairs: PairSource) -> None:
@@ -182,6 +196,52 @@ class ShownPairs(Dataset[ShownPair]):
         counted = index >= 0
         index = index if counted else ~index
         return ShownPair(pair := self._pairs[index], first_shown(pair, label), index, epoch, counted)
+
+
+class ShownImages(Dataset[Shown]):
+    """A source of rated images; one image has no display order."""
+
+    def __init__(self, rated: RatedSource) -> None:
+        self._rated = rated
+
+    def __len__(self) -> int:
+        return len(self._rated)
+
+    def __getitem__(self, place: Place) -> ShownImage:
+        index, _, epoch = place
+        rated = self._rated[index]
+        return ShownImage(
+            prompt=rated.prompt,
+            image=rated.image,
+            name=f"rating {rated.rating_id}",
+            index=index,
+            share=rated.share,
+            columns=rated.columns,
+            epoch=epoch,
+        )
+
+
+class ShownLists(Dataset[Shown]):
+    """A source of ranked lists, each shown in an order that its place alone decides."""
+
+    def __init__(self, lists: ListSource) -> None:
+        self._lists = lists
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    def __getitem__(self, place: Place) -> ShownList:
+        index, label, epoch = place
+        ranked = self._lists[index]
+        order = np.random.default_rng([index, label, epoch]).permutation(len(ranked.images))
+        return ShownList(ranked, tuple(order.tolist()), index, epoch)
+
+
+def shown_items(source: TrainingSource) -> "ShownPairs | ShownImages | ShownLists":
+    """What is trained on, item by item, as it is shown."""
+    if isinstance(source, RatedSource):
+        return ShownImages(source)
+    return ShownLists(source) if isinstance(source, ListSource) else ShownPairs(source)
 
 
 def first_shown(pair: PreferencePair, label: int) -> Side:

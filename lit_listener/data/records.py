@@ -1,11 +1,13 @@
-"""The records that cross the floors: a pair of images people voted on, and that pair as it is shown.
+"""The records that cross the floors: images that people judged, and these as they are shown.
 
-A label is always the index of the *displayed* image that people prefer (0: the first one shown, 1: the second).
+The label of a pair is always the index of the *displayed* image that people prefer (0: the first one shown, 1: the
+second).
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from PIL.Image import Image
 
@@ -48,6 +50,8 @@ class PreferencePair:
     score_a: float | None = None
     """Another judge's score of image A, where the source has one; higher is better."""
     score_b: float | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Further columns of the data row, which a question's template may use (a user's taste, a rubric)."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.share_a <= 1.0:
@@ -59,6 +63,42 @@ class PreferencePair:
         if self.share_a == 0.5:
             return None
         return "a" if self.share_a > 0.5 else "b"
+
+
+class Shown(Protocol):
+    """What a question is asked about: images made for one prompt, in the order in which a model sees them."""
+
+    @property
+    def prompt(self) -> str:
+        """What the images were made from."""
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images in displayed order."""
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """Further columns of the data row."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it: "pair 17"."""
+
+    @property
+    def identity(self) -> tuple[str | int, ...]:
+        """What tells it from all else that is judged, its display order included."""
+
+    @property
+    def index(self) -> int:
+        """Its place in its data set."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in which it is shown."""
+
+    @property
+    def counted(self) -> bool:
+        """False for what is judged twice, only to keep several processes in step: it enters no figure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,15 +126,102 @@ class ShownPair:
         preferred = self.pair.preferred
         return None if preferred is None else int(preferred != self.first)
 
+    @property
+    def prompt(self) -> str:
+        """What the images were made from."""
+        return self.pair.prompt
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """Further columns of the data row."""
+        return self.pair.columns
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"pair {self.pair.pair_id}"
+
+    @property
+    def identity(self) -> tuple[str | int, ...]:
+        """The pair, and which image is displayed first."""
+        return (self.pair.pair_id, self.first)
+
+
+@dataclass(frozen=True, eq=False)
+class ShownImage:
+    """One image, to be judged by itself."""
+
+    prompt: str
+    image: Image
+    name: str
+    index: int
+    share: float | None = None
+    """People's rating as its place on the rating's scale, in [0, 1]; None where nobody rated the image."""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    epoch: int = 0
+    counted: bool = True
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The image alone."""
+        return (self.image,)
+
+    @property
+    def identity(self) -> tuple[str | int, ...]:
+        """Its name."""
+        return (self.name,)
+
+
+@dataclass(frozen=True, eq=False)
+class ShownList:
+    """A ranked list in the order in which a model sees its images."""
+
+    ranked: "RankedList"
+    order: tuple[int, ...]
+    """Which image of the list is displayed first, second, and so on."""
+    index: int
+    epoch: int = 0
+    counted: bool = True
+
+    @property
+    def prompt(self) -> str:
+        """What the images were made from."""
+        return self.ranked.prompt
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images in displayed order."""
+        return tuple(self.ranked.images[place] for place in self.order)
+
+    @property
+    def ranks(self) -> tuple[float, ...]:
+        """People's ranks in displayed order; 1 is best, and equal ranks are ties."""
+        return tuple(self.ranked.ranks[place] for place in self.order)
+
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """Further columns of the data row."""
+        return self.ranked.columns
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"list {self.ranked.list_id}"
+
+    @property
+    def identity(self) -> tuple[str | int, ...]:
+        """The list, and its display order."""
+        return (self.ranked.list_id, *self.order)
+
 
 @dataclass(frozen=True, eq=False)
 class Demonstration:
-    """A shown pair with the thoughts and the answer a model shall learn to write (supervised fine-tuning)."""
+    """What is shown, with the thoughts and the answer a model shall learn to write (supervised fine-tuning)."""
 
-    shown: ShownPair
+    shown: Shown
     trace: str
     answer: int
-    """Index of the displayed image the demonstration answers with."""
+    """Index of the label the demonstration answers with; of a pair: of the displayed image."""
 
 
 class PairSource(ABC):
@@ -144,6 +271,8 @@ class RankedList:
     """Another judge's scores of the images, where the source has them; higher is better."""
     items: tuple[int, ...] | None = None
     """The images' places in the list as names have them, where some were left out; None: 0, 1, 2, …"""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Further columns of the data row."""
 
     def __post_init__(self) -> None:
         known = (self.images, self.ranks, self.generators, self.scores, self.items)
@@ -176,6 +305,7 @@ class RankedList:
             listed=ListPlaces(self.list_id, item_a, item_b, self.ranks[a], self.ranks[b]),
             score_a=None if self.scores is None else self.scores[a],
             score_b=None if self.scores is None else self.scores[b],
+            columns=self.columns,
         )
 
 
@@ -189,6 +319,10 @@ class ListSource(ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> RankedList:
         """The list at a place, from 0."""
+
+    def prompt(self, index: int) -> str:
+        """The prompt of the list at a place; a source that can tell it without decoding the images does."""
+        return self[index].prompt
 
     @abstractmethod
     def size(self, index: int) -> int:
@@ -209,6 +343,8 @@ class RatedImage:
     prompt_id: str
     """Images with one prompt share it: intervals are clustered by it."""
     generator: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Further columns of the data row."""
 
     def __post_init__(self) -> None:
         if not self.lowest <= self.rating <= self.highest:
@@ -233,10 +369,32 @@ class RatedSource(ABC):
     def __getitem__(self, index: int) -> RatedImage:
         """The rated image at a place, from 0."""
 
+    def prompt(self, index: int) -> str:
+        """The prompt of the image at a place; a source that can tell it without decoding the image does."""
+        return self[index].prompt
+
+
+def a_pair(shown: Shown, who: str) -> ShownPair:
+    """What is shown, if it is a pair.
+
+    Args:
+        shown: what is shown.
+        who: who asks about pairs alone.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(shown, ShownPair):
+        raise TypeError(
+            f"{who} is about pairs of images, got {shown.name} ({type(shown).__name__}): choose a source of pairs, or "
+            "what goes with this source"
+        )
+    return shown
+
 
 class Demonstrator(ABC):
-    """Writes, or looks up, the thoughts and the answer to learn from a shown pair."""
+    """Writes, or looks up, the thoughts and the answer to learn."""
 
     @abstractmethod
-    def __call__(self, shown: ShownPair) -> Demonstration:
-        """The demonstration for this pair in this display order and epoch."""
+    def __call__(self, shown: Shown) -> Demonstration:
+        """The demonstration for what is shown, in this display order and epoch."""

@@ -11,6 +11,7 @@ _PROBABILITIES = (
     "listener_p_second_stripped",
     "independent_p_second",
     "p_contradiction",
+    "likeliest_p_second",
 )
 
 
@@ -78,6 +79,10 @@ class Prediction:
     """A text judge's probability that the answer contradicts the trace: p(YES), renormalised over YES and NO."""
     prompt_in_training: bool | None = None
     """Whether the prompt is among those trained on; None where nobody looked."""
+    level: bool = False
+    """Whether the answers put both images level, as two equal ratings do; there is then no ``answer``."""
+    likeliest_p_second: float | None = None
+    """``p_second`` made of each answer's likeliest label alone; 0.5 where two images are likeliest rated the same."""
 
     def __post_init__(self) -> None:
         """Refuse what would otherwise be counted as something else."""
@@ -95,7 +100,7 @@ class Prediction:
     @property
     def unparsable(self) -> bool:
         """Whether no answer can be read."""
-        return self.answer is None
+        return self.answer is None and not self.level
 
     @property
     def thinks(self) -> bool:
@@ -113,7 +118,7 @@ class Prediction:
 
         A probability at the place of an answer that is none of the labels does not count: it is an unreadable answer.
         """
-        if self.p_second is None or self.answer is None:
+        if self.p_second is None or self.unparsable:
             return None
         return self.p_second if self.first == "b" else 1.0 - self.p_second
 

@@ -49,7 +49,7 @@ class Ear:
             Hearing(
                 shown=asked.shown,
                 keys=asked.keys,
-                labels=[shown.label for shown in asked.shown],
+                labels=asked.labels,
                 completions=completions,
                 transcripts=[
                     replace(transcript, answer_token=len(ids), outcome=Outcome.OK)

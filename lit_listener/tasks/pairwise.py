@@ -8,7 +8,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from lit_listener.data.records import Demonstration, ShownPair
+import torch
+from torch import Tensor
+
+from lit_listener.data.records import Demonstration, Shown, ShownPair, a_pair
 from lit_listener.tasks import verdicts
 from lit_listener.tasks.task import Question
 from lit_listener.tasks.transcript import Transcript, beyond_repair, closing, parse_transcript
@@ -94,7 +97,7 @@ class PairwisePreference:
         self._system = system
         self._continuation = continuation
 
-    def encode(self, shown: ShownPair) -> Question:
+    def encode(self, shown: Shown) -> Question:
         """The question that the reasoner is asked.
 
         Args:
@@ -125,19 +128,48 @@ class PairwisePreference:
         """1 where the completion keeps the grammar and ended by itself, else 0."""
         return [float(transcript.well_formed) for transcript in transcripts]
 
-    def accuracy_reward(self, transcripts: Sequence[Transcript], labels: Sequence[int]) -> list[float]:
+    def accuracy_reward(self, transcripts: Sequence[Transcript], shown: Sequence[Shown]) -> list[float]:
         """1 where the last closed answer is right, in a wrong form too; else 0.
 
         Args:
             transcripts: What was read from the completions.
-            labels: The right label's index, one a transcript.
+            shown: The pair that each is about.
 
         Raises:
-            ValueError: If there are not as many labels as transcripts.
+            ValueError: If there are not as many pairs as transcripts, or a pair is a tie.
         """
-        if len(transcripts) != len(labels):
-            raise ValueError(f"accuracy_reward needs one label a transcript, got {len(labels)} for {len(transcripts)}")
+        if len(transcripts) != len(shown):
+            raise ValueError(f"accuracy_reward needs one pair a transcript, got {len(shown)} for {len(transcripts)}")
+        labels = [_decided(each) for each in shown]
         return [float(transcript.answer == label) for transcript, label in zip(transcripts, labels, strict=True)]
+
+    def agreement(self, p_label_NL: Tensor, shown: Sequence[Shown]) -> Tensor:
+        """The probability of the preferred image, p_corr of Eq. 5.
+
+        Args:
+            p_label_NL: Probability of each label, shape [N, 2].
+            shown: The pair that each row is about.
+
+        Returns:
+            Shape [N], in [0, 1].
+
+        Raises:
+            ValueError: If a pair is a tie.
+        """
+        labels_N = torch.tensor([_decided(each) for each in shown], device=p_label_NL.device)
+        return p_label_NL.gather(1, labels_N[:, None]).squeeze(1)
+
+    def parts(self, pair: ShownPair) -> tuple[Shown, ...]:
+        """The pair itself: one question tells which image is better."""
+        return (pair,)
+
+    def p_second(self, p_label_KL: Tensor) -> float:
+        """The probability of label 1 (Eq. 4), of the one question that is asked."""
+        return float(p_label_KL[0, 1])
+
+    def verdict(self, answers: Sequence[int | None]) -> int | None:
+        """The answer of the one question."""
+        return answers[0]
 
     def write(self, demonstration: Demonstration) -> str:
         """The completion that a model shall learn to write.
@@ -184,7 +216,7 @@ class PairwisePreference:
         """
         return f"{self.labels[answer]} (the {('first', 'second')[answer]} image is better)"
 
-    def retell_question(self, shown: ShownPair) -> Question:
+    def retell_question(self, shown: Shown) -> Question:
         """The question that a listener is asked, without any trace: one prefix for all traces about the pair.
 
         Raises:
@@ -203,15 +235,16 @@ class PairwisePreference:
         heard = _CHAT_TOKEN.sub(r"< |\1| >", heard)
         return self._continuation.replace("{trace}", heard.strip())
 
-    def _ask(self, pieces: list[str], shown: ShownPair) -> Question:
+    def _ask(self, pieces: list[str], shown: Shown) -> Question:
         """Fill a split template."""
-        _refuse_chat_tokens(shown.pair.prompt, f"the prompt of pair {shown.pair.pair_id}")
+        pair = a_pair(shown, "PairwisePreference")
+        _refuse_chat_tokens(pair.prompt, f"the prompt of {pair.name}")
         content: list[dict[str, Any]] = []
         for piece in pieces:
             if piece in ("{image_0}", "{image_1}"):
                 content.append({"type": "image"})
                 continue
-            text = shown.pair.prompt if piece == "{prompt}" else piece
+            text = pair.prompt if piece == "{prompt}" else piece
             if content and content[-1]["type"] == "text":
                 content[-1]["text"] += text
             elif text:
@@ -219,7 +252,15 @@ class PairwisePreference:
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
         if self._system is not None:
             messages.insert(0, {"role": "system", "content": [{"type": "text", "text": self._system}]})
-        return Question(messages=tuple(messages), images=shown.images, label=shown.label)
+        return Question(messages=tuple(messages), images=pair.images, label=pair.label)
+
+
+def _decided(shown: Shown) -> int:
+    """The right label of a pair."""
+    pair = a_pair(shown, "PairwisePreference")
+    if pair.label is None:
+        raise ValueError(f"{pair.name} is a tie: it has no right image; drop ties from data.train")
+    return pair.label
 
 
 def _split(template: str, name: str) -> list[str]:

@@ -1,7 +1,7 @@
 """What a task is: everything that depends on the question asked of a vision-language model.
 
-A task words the question, names the labels an answer may give, reads completions and rewards them. It knows nothing of
-tokenizers or weights.
+A task words the question, names the labels an answer may give, reads completions and rewards them, and makes a
+preference between two images of what it reads. It knows nothing of tokenizers or weights.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from PIL.Image import Image
+from torch import Tensor
 
-from lit_listener.data.records import Demonstration, ShownPair
+from lit_listener.data.records import Demonstration, Shown, ShownPair
 from lit_listener.tasks.transcript import Transcript
 
 
@@ -23,7 +24,7 @@ class Question:
     images: tuple[Image, ...]
     """One image for every slot, in the slots' order."""
     label: int | None
-    """Index of the right label; None where it is unknown (a tie)."""
+    """Index of the right label; None where it is unknown (a tie, or an image that nobody rated)."""
 
     def __post_init__(self) -> None:
         slots = sum(part["type"] == "image" for message in self.messages for part in message["content"])
@@ -34,29 +35,43 @@ class Question:
 
 
 class Task(Protocol):
-    """A question about a pair of images, and how its answers are read and rewarded."""
+    """A question about images of one prompt, and how its answers are read and rewarded.
+
+    What is shown is of a kind that the task asks about: a pair, one image, a list. Methods that are given another kind
+    raise a TypeError that says so.
+    """
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The texts an answer may consist of."""
 
-    def encode(self, shown: ShownPair) -> Question:
+    # ---- asking ----------------------------------------------------------------------------------------------------
+
+    def encode(self, shown: Shown) -> Question:
         """The question that the reasoner is asked."""
+
+    def retell_question(self, shown: Shown) -> Question:
+        """The question that a listener is asked: shared by all traces about what is shown."""
+
+    def retell_continuation(self, trace: str) -> str:
+        """The opening of the listener's reply: the trace as somebody's explanation, up to the label's place."""
+
+    def write(self, demonstration: Demonstration) -> str:
+        """The completion a model shall learn to write."""
+
+    def opening(self, trace: str) -> str:
+        """A completion with these thoughts, up to the answer's place."""
+
+    def closing(self, raw: bytes) -> tuple[int, str]:
+        """How a completion without an answer's place is led to one: how many bytes are kept, and what follows."""
+
+    # ---- reading ---------------------------------------------------------------------------------------------------
 
     def parse(self, token_bytes: Sequence[bytes], *, truncated: bool) -> Transcript:
         """Read a completion from its tokens' bytes (without the end token)."""
 
     def beyond_repair(self, raw: bytes) -> bool:
         """Whether a completion that begins so cannot be well-formed any more, whatever follows."""
-
-    def format_reward(self, transcripts: Sequence[Transcript]) -> list[float]:
-        """The reward for keeping the form, one a transcript."""
-
-    def accuracy_reward(self, transcripts: Sequence[Transcript], labels: Sequence[int]) -> list[float]:
-        """The reward for the right answer, one a transcript."""
-
-    def write(self, demonstration: Demonstration) -> str:
-        """The completion a model shall learn to write."""
 
     def stated_verdict(self, trace: str) -> int | None:
         """Index of the label that the thoughts themselves argue for; None where they state none."""
@@ -67,17 +82,33 @@ class Task(Protocol):
     def strip_verdicts(self, trace: str) -> str:
         """The thoughts without the sentences that state a verdict."""
 
-    def opening(self, trace: str) -> str:
-        """A completion with these thoughts, up to the answer's place."""
-
-    def closing(self, raw: bytes) -> tuple[int, str]:
-        """How a completion without an answer's place is led to one: how many bytes are kept, and what follows."""
-
     def in_words(self, answer: int) -> str:
         """An answer in words, for a reader who knows no labels."""
 
-    def retell_question(self, shown: ShownPair) -> Question:
-        """The question that a listener is asked: shared by all traces about one pair."""
+    # ---- rewarding -------------------------------------------------------------------------------------------------
 
-    def retell_continuation(self, trace: str) -> str:
-        """The opening of the listener's reply: the trace as somebody's explanation, up to the label's place."""
+    def format_reward(self, transcripts: Sequence[Transcript]) -> list[float]:
+        """The reward for keeping the form, one a transcript."""
+
+    def accuracy_reward(self, transcripts: Sequence[Transcript], shown: Sequence[Shown]) -> list[float]:
+        """The reward for the right answer, one a transcript; ``shown`` says what each is about."""
+
+    def agreement(self, p_label_NL: Tensor, shown: Sequence[Shown]) -> Tensor:
+        """How far distributions over the labels agree with people, ``[N]`` in [0, 1]; of a pair: p(y*).
+
+        It is what listeners and soft rewards are paid for (p_corr of Eq. 5).
+        """
+
+    # ---- judging a pair --------------------------------------------------------------------------------------------
+
+    def parts(self, pair: ShownPair) -> tuple[Shown, ...]:
+        """What has to be asked about, one question each, in order to judge a pair: of a pairwise task, the pair."""
+
+    def p_second(self, p_label_KL: Tensor) -> float:
+        """The probability that the second image displayed is preferred, by the label distributions of all K parts."""
+
+    def verdict(self, answers: Sequence[int | None]) -> int | None:
+        """Index of the displayed image that the answers of all K parts prefer.
+
+        None where an answer is missing, or where they put both images level.
+        """

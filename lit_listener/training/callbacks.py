@@ -80,14 +80,16 @@ class SampleTable(Callback):
 
     def _rows(self, module: ListenerGRPO, step: int) -> list[list[Any]]:
         trail = module.trail
-        shown, transcripts, rewards, heard = trail.shown, trail.transcripts, trail.rewards, trail.heard
-        assert shown is not None and transcripts is not None and rewards is not None and heard is not None  # noqa: PT018  # a step has ended
+        shown, labels = trail.shown, trail.labels
+        transcripts, rewards, heard = trail.transcripts, trail.rewards, trail.heard
+        assert shown and labels and transcripts  # noqa: PT018  # a step has ended
+        assert rewards and heard  # noqa: PT018
         count = min(self.completions, module.group_size)
         return [
             [
                 step,
-                shown[0].pair.prompt,
-                shown[0].label,
+                shown[0].prompt,
+                labels[0],
                 transcripts[n].answer,
                 str(transcripts[n].outcome),
                 round(float(rewards.p_correct_N[n]), 3) if bool(heard.readable_N[n]) else None,

@@ -9,9 +9,9 @@ from lightning.pytorch.utilities import rank_zero_info
 from PIL.Image import Image
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from lit_listener.data.order import EpochOrder, Orders, ShownPairs
+from lit_listener.data.order import EpochOrder, Orders, TrainingSource, shown_items
 from lit_listener.data.overlap import normalised
-from lit_listener.data.records import Demonstration, Demonstrator, PairSource, ShownPair
+from lit_listener.data.records import Demonstration, Demonstrator, PairSource, Shown, ShownPair
 from lit_listener.data.units import AnchorUnits, ListProtocol, PairUnits, ShownUnits, UnitOrder, Units, pending_units
 from lit_listener.data.watched import watched
 from lit_listener.evaluation.prediction import Prediction
@@ -25,7 +25,7 @@ class PreferenceData(lightning.LightningDataModule):
     """Batches of shown pairs, in a seeded and balanced display order.
 
     Args:
-        train: the pairs trained on.
+        train: the pairs trained on; for tasks that ask about one image or about lists: rated images, or ranked lists.
         validation: pairs validated on, by name ("held_in").
         test: pairs tested on, by name.
         traces: writes a demonstration for each training pair; needed by supervised fine-tuning only.
@@ -43,7 +43,7 @@ class PreferenceData(lightning.LightningDataModule):
 
     def __init__(  # noqa: PLR0913, PLR0917  # one option each keeps a config flat
         self,
-        train: PairSource | None = None,
+        train: TrainingSource | None = None,
         validation: dict[str, PairSource] | None = None,
         test: dict[str, PairSource] | None = None,
         traces: Demonstrator | None = None,
@@ -172,15 +172,15 @@ class PreferenceData(lightning.LightningDataModule):
 
     def _loader(
         self,
-        pairs: PairSource,
+        source: TrainingSource,
         batch_size: int,
         *,
         shuffle: bool = False,
-        collate: Callable[[list[ShownPair]], list[Any]] | None = None,
+        collate: Callable[[list[Shown]], list[Any]] | None = None,
     ) -> StatefulDataLoader:
         rank, ranks = self._ranks()
         order = EpochOrder(
-            len(pairs),
+            len(source),
             self.seed,
             shuffle=shuffle,
             rank=rank,
@@ -188,7 +188,7 @@ class PreferenceData(lightning.LightningDataModule):
             orders="balanced" if shuffle else self.eval_orders,
         )
         return StatefulDataLoader(
-            ShownPairs(pairs),
+            shown_items(source),
             batch_size=batch_size,
             sampler=order,
             num_workers=self.num_workers,
@@ -209,5 +209,5 @@ def _together(batch: list[list[ShownPair]]) -> list[ShownPair]:
     return [shown for unit in batch for shown in unit]
 
 
-def _demonstrate(traces: Demonstrator, batch: list[ShownPair]) -> list[Demonstration]:
+def _demonstrate(traces: Demonstrator, batch: list[Shown]) -> list[Demonstration]:
     return [traces(shown) for shown in batch]

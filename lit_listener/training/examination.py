@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from lit_listener.tasks import Task, Transcript
 from lit_listener.tasks.transcript import Outcome
@@ -35,14 +36,17 @@ Rescore = Callable[[Sequence[str]], Rescored]
 """Scores the answer after each of N texts; the texts end where the answer stands."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Findings:
-    """What was found out about one completion; None where nobody asked, or where there is nothing to ask about."""
+    """What was found out about N completions; None where nobody asked."""
 
-    p_second_without_thinking: float | None = None
-    listener_p_second_stripped: float | None = None
-    independent_p_second: float | None = None
-    p_contradiction: float | None = None
+    without_thinking_NL: Tensor | None = None
+    """The model's own probability of each label after a fixed sentence in place of its thoughts."""
+    stripped: Heard | None = None
+    """The listener's word on the thoughts without the sentences that state a verdict."""
+    independent: Heard | None = None
+    p_contradiction: Sequence[float | None] | None = None
+    """None too where there is nothing to ask about."""
 
 
 @dataclass(frozen=True)
@@ -70,29 +74,31 @@ class Examination:
 
     def findings(
         self, task: Task, hearing: Hearing, listener: Listener, policy: Rescore, reference: Rescore
-    ) -> list[Findings]:
-        """What is found out about N completions of P shown pairs.
+    ) -> Findings:
+        """What is found out about N completions to P questions.
 
         Args:
             task: words the texts.
             hearing: the completions, as a listener is given them.
             listener: who heard them in training.
-            policy: scores answers of the model that wrote them; P texts, one a shown pair.
+            policy: scores answers of the model that wrote them; P texts, one a question.
             reference: scores answers of the reference; N texts.
+
+        Raises:
+            FloatingPointError: a listener's probabilities are not finite.
         """
-        count, group = len(hearing.transcripts), hearing.group_size
-        columns: dict[str, Sequence[float | None]] = {}
+        found = Findings()
         if self.without_thinking:
             texts = [task.opening(FINISHED_THINKING)] * len(hearing.shown)
-            p_P = policy(texts).scores.label_logits_NL.softmax(1)[:, 1].tolist()
-            columns["p_second_without_thinking"] = [p_P[n // group] for n in range(count)]
+            own_PL = policy(texts).scores.label_logits_NL.softmax(1).cpu()
+            found = replace(found, without_thinking_NL=own_PL.repeat_interleave(hearing.group_size, 0))
         if self.strip_verdicts:
-            columns["listener_p_second_stripped"] = _second(listener.hear(_stripped(task, hearing, reference)))
+            found = replace(found, stripped=_finite(listener.hear(_stripped(task, hearing, reference))))
         if self.independent_listener is not None:
-            columns["independent_p_second"] = _second(self.independent_listener.hear(hearing))
+            found = replace(found, independent=_finite(self.independent_listener.hear(hearing)))
         if self.text_judge is not None:
-            columns["p_contradiction"] = _contradictions(self.text_judge, task, hearing.transcripts)
-        return [Findings(**{name: column[n] for name, column in columns.items()}) for n in range(count)]
+            found = replace(found, p_contradiction=_contradictions(self.text_judge, task, hearing.transcripts))
+        return found
 
 
 def _stripped(task: Task, hearing: Hearing, reference: Rescore) -> Hearing:
@@ -118,13 +124,11 @@ def _stripped(task: Task, hearing: Hearing, reference: Rescore) -> Hearing:
     )
 
 
-def _second(heard: Heard) -> list[float | None]:
-    """The listener's probability of the second image; None where it heard nothing."""
-    probabilities = heard.p_label_NL[:, 1]
-    if not bool(torch.isfinite(probabilities[heard.readable_N]).all()):
+def _finite(heard: Heard) -> Heard:
+    """What was heard, once it is known to be numbers."""
+    if not bool(torch.isfinite(heard.p_label_NL[heard.readable_N]).all()):
         raise FloatingPointError("a listener's probabilities are NaN or infinite: its weights are no use")
-    numbers, readable = probabilities.tolist(), heard.readable_N.tolist()
-    return [number if known else None for number, known in zip(numbers, readable, strict=True)]
+    return heard
 
 
 def _contradictions(judge: TextJudge, task: Task, transcripts: Sequence[Transcript]) -> list[float | None]:

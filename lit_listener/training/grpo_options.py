@@ -1,11 +1,12 @@
 """The options of GRPO with a listener: reward weights, the objective and how a rollout is used; and what it refuses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lit_listener.data.records import Demonstration, ShownPair
+from lit_listener.data.records import Demonstration, Shown
 from lit_listener.objective.advantages import AdvantageScale
 from lit_listener.objective.policy_loss import ImportanceLevel, LossNormalizer
+from lit_listener.training.rewards import Accuracy, Format, Listened, RewardTerm
 from lit_listener.vlm import ranks
 
 
@@ -25,6 +26,23 @@ class RewardWeights:
         for name in ("accuracy", "listener"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"model.reward.{name}: expected a weight of at least 0, got {getattr(self, name)}")
+
+    def terms(self, further: Mapping[str, RewardTerm]) -> dict[str, RewardTerm]:
+        """The terms of Eq. 5 with these weights, and further ones, by name.
+
+        Raises:
+            ValueError: a further term has a name that is taken.
+        """
+        own: dict[str, RewardTerm] = {
+            "format": Format(),
+            "accuracy": Accuracy(self.accuracy),
+            "listener": Listened(self.listener),
+        }
+        if taken := sorted(further.keys() & {*own, "total"}):
+            raise ValueError(
+                f"model.reward_terms: {taken[0]} is the name of a term that is there already; choose another"
+            )
+        return own | dict(further)
 
 
 @dataclass(frozen=True)
@@ -78,11 +96,11 @@ class Updates:
         return self.epochs == 1 and self.minibatches == 1
 
 
-def check_batch(batch: Sequence[ShownPair], updates: Updates) -> None:
+def check_batch(batch: Sequence[Shown], updates: Updates) -> None:
     """Refuse what GRPO cannot learn from, before any time is spent on it.
 
     Raises:
-        ValueError: too few prompts for the optimizer steps, demonstrations, or a tie.
+        ValueError: too few prompts for the optimizer steps, or demonstrations.
     """
     if len(batch) < updates.minibatches:
         raise ValueError(
@@ -94,10 +112,16 @@ def check_batch(batch: Sequence[ShownPair], updates: Updates) -> None:
             f"model.updates.minibatches: {len(batch)} prompts a process cannot be dealt out evenly among "
             f"{updates.minibatches} optimizer steps; choose data.batch_size accordingly"
         )
-    for pair in batch:
-        if isinstance(pair, Demonstration):
-            raise ValueError(  # noqa: TRY004  # an option is wrong, not an argument's type
-                "data.traces: GRPO learns from its own thoughts, not from given ones; remove it"
-            )
-        if pair.label is None:
-            raise ValueError(f"pair {pair.pair.pair_id} is a tie: it has no right image; drop ties from data.train")
+    if any(isinstance(shown, Demonstration) for shown in batch):
+        raise ValueError("data.traces: GRPO learns from its own thoughts, not from given ones; remove it")
+
+
+def check_labels(shown: Sequence[Shown], labels: Sequence[int | None]) -> None:
+    """Refuse what has no right answer.
+
+    Raises:
+        ValueError: a pair is a tie, or people's word on something else is not known.
+    """
+    for each, label in zip(shown, labels, strict=True):
+        if label is None:
+            raise ValueError(f"{each.name} is a tie: it has no right image; drop ties from data.train")

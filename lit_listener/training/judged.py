@@ -1,53 +1,114 @@
-"""The record of one judged pair, made of what a judging step computed."""
+"""The record of one judged pair, made of what a judging step computed.
 
-from dataclasses import asdict
+A pair may take several questions (each of its images is rated by itself, say): its parts. What a row tells is then made
+of all of them. Pairs of one list share the parts that are about one image, which are asked about once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
-from lit_listener.data.records import ShownPair
-from lit_listener.objective import preference_probability
-from lit_listener.tasks import Task, Transcript
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lit_listener.data.records import Shown, ShownPair
+from lit_listener.tasks import Outcome, Task, Transcript
 from lit_listener.training.examination import Findings
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Heard
+from lit_listener.vlm.streams import ItemKey
 
 
-def said(
-    task: Task,
-    shown: ShownPair,
-    completions: Completions,
-    transcript: Transcript,
-    heard: Heard,
-    n: int,
-    findings: Findings,
-) -> dict[str, Any]:
-    """What the n-th completion says of its pair: the fields of a ``Prediction`` that are about the completion.
+@dataclass(frozen=True)
+class Parts:
+    """What has to be asked about to judge some pairs, each once."""
 
-    Args:
-        task: how answers and verdicts are read.
-        shown: the pair.
-        completions: the completions of the step.
-        transcript: what was read of the n-th.
-        heard: the listener's word on all of them.
-        n: its place.
-        findings: what else was found out about it.
-    """
-    place, label = transcript.answer_token, shown.label
-    own = None if place is None else float(preference_probability(completions.label_logits_NTL[n, place]))
-    listened = float(heard.p_label_NL[n, 1]) if bool(heard.readable_N[n]) else None
-    correct = None if listened is None or label is None else float(heard.p_label_NL[n, label])
-    return {
-        "answer": transcript.answer,
-        "outcome": str(transcript.outcome),
-        "p_second": own,
-        "listener_p_second": listened,
-        "listener_p_correct": correct,
-        "contradicts": task.contradicts(transcript),
-        "stated_verdict": task.stated_verdict(transcript.think or ""),
-        "length": int(completions.mask_NT[n].sum()),
-        "truncated": bool(completions.truncated_N[n]),
-        "trace": transcript.think or "",
-        **asdict(findings),
-    }
+    shown: list[Shown]
+    keys: list[ItemKey]
+    of_pairs: list[tuple[int, ...]]
+    """For each of the pairs, which of ``shown`` it is judged by."""
+
+    @classmethod
+    def of(cls, task: Task, pairs: Sequence[ShownPair]) -> "Parts":
+        """The parts of pairs, in the order in which they come up."""
+        places: dict[ItemKey, int] = {}
+        shown: list[Shown] = []
+        of_pairs = []
+        for pair in pairs:
+            own = []
+            for part in task.parts(pair):
+                key: ItemKey = ("judge", *part.identity)
+                if key not in places:
+                    places[key] = len(shown)
+                    shown.append(part)
+                own.append(places[key])
+            of_pairs.append(tuple(own))
+        return cls(shown, list(places), of_pairs)
+
+
+@dataclass(frozen=True, eq=False)
+class Completed:
+    """N completions and all that is known of them."""
+
+    completions: Completions
+    transcripts: Sequence[Transcript]
+    heard: Heard
+    findings: Findings
+
+    @cached_property
+    def own_p_label_NL(self) -> Tensor:
+        """The reasoner's own probability of each label; meaningless without an answer's place."""
+        return self.completions.p_label_at([transcript.answer_token for transcript in self.transcripts])
+
+    def said(self, task: Task, pair: ShownPair, places: Sequence[int]) -> dict[str, Any]:
+        """What some completions say of a pair: the fields of a ``Prediction`` that are about completions.
+
+        Args:
+            task: how answers and verdicts are read.
+            pair: the pair.
+            places: which of the N completions, one for each of its parts.
+        """
+        transcripts = [self.transcripts[n] for n in places]
+        answers = [transcript.answer for transcript in transcripts]
+        answer = task.verdict(answers)
+        own_KL = self.own_p_label_NL[list(places)]
+        readable = all(transcript.answer_token is not None for transcript in transcripts)
+        listened = _p_second(task, self.heard, places)
+        likeliest_KL = functional.one_hot(own_KL.argmax(1), own_KL.shape[1]).float()
+        found = self.findings
+        contradictions = [found.p_contradiction[n] for n in places] if found.p_contradiction is not None else []
+        known = [p for p in contradictions if p is not None]
+        without = found.without_thinking_NL
+        return {
+            "answer": answer,
+            "level": answer is None and None not in answers,
+            "outcome": str(next((t.outcome for t in transcripts if t.outcome is not Outcome.OK), Outcome.OK)),
+            "p_second": task.p_second(own_KL) if readable else None,
+            "likeliest_p_second": task.p_second(likeliest_KL) if readable else None,
+            "listener_p_second": listened,
+            "listener_p_correct": None
+            if listened is None or pair.label is None
+            else (listened if pair.label == 1 else 1.0 - listened),
+            "contradicts": any(task.contradicts(transcript) for transcript in transcripts),
+            "stated_verdict": task.verdict([task.stated_verdict(t.think or "") for t in transcripts]),
+            "length": sum(int(self.completions.mask_NT[n].sum()) for n in places),
+            "truncated": any(bool(self.completions.truncated_N[n]) for n in places),
+            "trace": "\n\n".join(transcript.think or "" for transcript in transcripts),
+            "p_second_without_thinking": None if without is None else task.p_second(without[list(places)]),
+            "listener_p_second_stripped": _p_second(task, found.stripped, places),
+            "independent_p_second": _p_second(task, found.independent, places),
+            "p_contradiction": max(known) if known else None,
+        }
+
+
+def _p_second(task: Task, heard: Heard | None, places: Sequence[int]) -> float | None:
+    """A listener's probability of the second image; None where it heard nothing of a part."""
+    if heard is None or not bool(heard.readable_N[list(places)].all()):
+        return None
+    p_label_KL: Tensor = heard.p_label_NL[torch.tensor(places)]
+    return task.p_second(p_label_KL)
 
 
 def shown_facts(shown: ShownPair, source: str) -> dict[str, Any]:

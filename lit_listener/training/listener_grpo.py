@@ -15,21 +15,15 @@ import torch
 from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
 
-from lit_listener.data.records import ShownPair
-from lit_listener.objective import (
-    PolicyLoss,
-    group_advantages,
-    listener_reward,
-    loss_denominator,
-    shaped_reward,
-)
+from lit_listener.data.records import Shown
+from lit_listener.objective import PolicyLoss, group_advantages, loss_denominator
 from lit_listener.tasks import Transcript
-from lit_listener.training.grpo_options import Objective, RewardWeights, Updates, check_batch
+from lit_listener.training.grpo_options import Objective, RewardWeights, Updates, check_batch, check_labels
 from lit_listener.training.grpo_update import pass_loss
 from lit_listener.training.reasoner import Reasoner
+from lit_listener.training.rewards import Judged, Rewards, RewardTerm, total_reward
 from lit_listener.training.rollout_state import RolledOut, Unfinished
 from lit_listener.training.step_report import (
-    Rewards,
     StepOutcome,
     StepTimes,
     StepTrail,
@@ -51,7 +45,9 @@ class ListenerGRPO(Reasoner):
 
     Args:
         group_size: G, completions a prompt; at least 2, since a reward is compared with its group's mean.
-        reward: weights of the reward's terms.
+        reward: weights of the terms of Eq. 5.
+        reward_terms: further terms of the reward, by the name that their metric ``reward/<name>`` has; each is a class
+            of lit_listener.training.rewards or one of your own.
         objective: options of advantages and loss.
         updates: update epochs and minibatches.
         kwargs: options of the reasoner.
@@ -62,6 +58,7 @@ class ListenerGRPO(Reasoner):
         *args: Any,
         group_size: int = 10,
         reward: RewardWeights = RewardWeights(),  # noqa: B008  # frozen
+        reward_terms: dict[str, RewardTerm] | None = None,
         objective: Objective = Objective(),  # noqa: B008  # frozen
         updates: Updates = Updates(),  # noqa: B008  # frozen
         **kwargs: Any,
@@ -75,6 +72,7 @@ class ListenerGRPO(Reasoner):
         self.automatic_optimization = False
         self.group_size = group_size
         self.reward_weights = reward
+        self.reward_terms = reward.terms(reward_terms or {})
         self.objective = objective
         self.updates = updates
         self.trail = StepTrail()
@@ -85,15 +83,22 @@ class ListenerGRPO(Reasoner):
         """Optimizer steps that follow one rollout."""
         return self.updates.epochs * self.updates.minibatches
 
-    def training_step(self, batch: Sequence[ShownPair], batch_idx: int) -> None:
+    def training_step(self, batch: Sequence[Shown], batch_idx: int) -> None:
         """One rollout of P prompts x G completions, and the updates on it."""
         times = StepTimes(perf_counter())
         check_batch(batch, self.updates)
-        asked = self.ask(batch, [(pair.epoch, pair.index) for pair in batch])
+        asked = self.ask(batch, [(shown.epoch, shown.index) for shown in batch])
+        check_labels(asked.shown, asked.labels)
         step = self._taken_up(asked) if self.unfinished else Unfinished(self.collect(asked, times), UpdateTotals())
         self.update(asked, step)
         times.update = times.lap()
-        metrics = step_metrics(step.rolled.outcome.of_all_ranks(), step.totals.of_all_ranks(), times, self.group_size)
+        metrics = step_metrics(
+            step.rolled.outcome.of_all_ranks(),
+            tuple(self.reward_terms),
+            step.totals.of_all_ranks(),
+            times,
+            self.group_size,
+        )
         self.trail.metrics = metrics
         self.log_dict(metrics, batch_size=len(batch))
         self.log("p_correct", metrics["listener/p_correct"], prog_bar=True, logger=False)
@@ -101,7 +106,7 @@ class ListenerGRPO(Reasoner):
 
     def collect(self, asked: Asked, times: StepTimes) -> RolledOut:
         """Roll out, read, score by the reference, hear the listener, reward, and compare within groups."""
-        trail = self.trail = StepTrail(asked.shown)
+        trail = self.trail = StepTrail(asked.shown, asked.labels)
         trail.completions = completions = self.roll_out(
             asked, self.group_size, self.hopeless if self.sampling.stop_malformed else None
         )
@@ -112,7 +117,7 @@ class ListenerGRPO(Reasoner):
         trail.heard = heard = self.hear(self.listener, asked, completions, transcripts, reference)
         require_finite("the listener's probabilities", heard.p_label_NL[heard.readable_N])
         times.reference = times.lap()
-        trail.rewards = rewards = self.reward(asked, transcripts, heard)
+        trail.rewards = rewards = self.reward(asked, completions, transcripts, heard)
         require_finite("rewards", rewards.total_N)
         trail.advantages_N = advantages_N = self.advantages(rewards).to(self.device)
         return RolledOut(
@@ -131,27 +136,22 @@ class ListenerGRPO(Reasoner):
         advantages_PG = group_advantages(total_PG, epsilon=self.objective.epsilon, scale=self.objective.advantage_scale)
         return ranks.own_share(advantages_PG.flatten(), groups)
 
-    def reward(self, asked: Asked, transcripts: Sequence[Transcript], heard: Heard) -> Rewards:
-        """Eq. 5 for every completion."""
-        labels = [pair.label for pair in asked.shown for _ in range(self.group_size)]
-        known = [label for label in labels if label is not None]  # ties were refused
-        format_N = torch.tensor(self.task.format_reward(transcripts))
-        accuracy_N = torch.tensor(self.task.accuracy_reward(transcripts, known))
-        p_correct_N = heard.p_correct_N(torch.tensor(known))
-        return Rewards(
-            format_N=format_N,
-            accuracy_N=accuracy_N,
-            listener_N=listener_reward(p_correct_N, heard.readable_N),
-            total_N=shaped_reward(
-                format_N,
-                accuracy_N,
-                p_correct_N,
-                heard.readable_N,
-                accuracy_weight=self.reward_weights.accuracy,
-                listener_weight=self.reward_weights.listener,
-            ),
-            p_correct_N=p_correct_N,
+    def reward(
+        self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript], heard: Heard
+    ) -> Rewards:
+        """Eq. 5 for every completion, and what further terms add."""
+        judged = Judged(
+            task=self.task,
+            shown=[shown for shown in asked.shown for _ in range(len(transcripts) // len(asked.shown))],
+            transcripts=transcripts,
+            heard=heard,
+            own_p_label_NL=completions.p_label_at([transcript.answer_token for transcript in transcripts]),
+            lengths_N=completions.lengths_N.cpu(),
+            truncated_N=completions.truncated_N.cpu(),
+            max_new_tokens=self.sampling.max_new_tokens,
+            step=self.global_step,
         )
+        return total_reward(self.reward_terms, judged)
 
     def update(self, asked: Asked, step: Unfinished) -> None:
         """The optimizer steps on one rollout that are left; every minibatch's loss is normalised over all of it.
@@ -247,11 +247,16 @@ class ListenerGRPO(Reasoner):
         outcome = rolled.outcome
         self.trail = StepTrail(
             shown=asked.shown,
+            labels=asked.labels,
             completions=step.rolled.completions,
             transcripts=self.read(step.rolled.completions),
             heard=Heard(outcome.p_label_NL, outcome.readable_N, outcome.discarded_mass_N),
             rewards=Rewards(
-                outcome.format_N, outcome.accuracy_N, outcome.listener_N, outcome.total_N, outcome.p_correct_N
+                names=tuple(self.reward_terms),
+                terms_NK=outcome.terms_NK,
+                weights_K=torch.tensor([term.weight_at(self.global_step) for term in self.reward_terms.values()]),
+                total_N=outcome.total_N,
+                p_correct_N=outcome.p_correct_N,
             ),
             advantages_N=rolled.advantages_N,
         )

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.records import Shown
 from lit_listener.tasks import PairwisePreference, Task, Transcript
 from lit_listener.training.judging_module import JudgingModule
 from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
@@ -215,7 +215,7 @@ class PolicyModule(JudgingModule):
             sharding=self.sharding,
         )
 
-    def ask(self, shown: Sequence[ShownPair], keys: list[ItemKey]) -> Asked:
+    def ask(self, shown: Sequence[Shown], keys: list[ItemKey]) -> Asked:
         """Word and encode the questions."""
         return self.thinker.ask(shown, keys)
 
@@ -263,7 +263,7 @@ class PolicyModule(JudgingModule):
         return Hearing(
             shown=asked.shown,
             keys=asked.keys,
-            labels=[shown.label for shown in asked.shown],
+            labels=asked.labels,
             completions=completions,
             transcripts=transcripts,
             trace_bytes=[b"".join(self.reader.token_bytes(ids)) for ids in heard_ids],

@@ -14,7 +14,7 @@ from torch import Tensor
 from lit_listener.data.records import ShownPair
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.training.examination import Examination, Rescored
-from lit_listener.training.judged import said, shown_facts
+from lit_listener.training.judged import Completed, Parts, shown_facts
 from lit_listener.training.policy_module import PolicyModule
 from lit_listener.training.run.evaluations import JUDGING
 from lit_listener.vlm.asked import Asked
@@ -66,8 +66,9 @@ class Reasoner(PolicyModule):
 
     @torch.no_grad()
     def _judged(self, shown: Sequence[ShownPair], source: str, examination: Examination) -> list[Prediction]:
-        asked = self.ask(shown, [("judge", pair.pair.pair_id, pair.first) for pair in shown])
-        completions = self.roll_out(asked, examination.rollouts)
+        parts = Parts.of(self.task, shown)
+        asked = self.ask(parts.shown, parts.keys)
+        completions = self.roll_out(asked, k := examination.rollouts)
         transcripts = self.read(completions)
         hearing = self.hearing(asked, completions, transcripts, self.reference_scores(asked, completions, transcripts))
         listener = self.listener.in_evaluation
@@ -75,14 +76,16 @@ class Reasoner(PolicyModule):
         findings = examination.findings(
             self.task, hearing, listener, partial(self._by_policy, asked), partial(self._by_reference, asked)
         )
+        completed = Completed(completions, transcripts, heard, findings)
         return [
             Prediction(
                 **shown_facts(pair, source),
-                rollout=n % examination.rollouts,
-                **said(self.task, pair, completions, transcript, heard, n, findings[n]),
+                rollout=rollout,
+                **completed.said(self.task, pair, [place * k + rollout for place in places]),
             )
-            for n, transcript in enumerate(transcripts)
-            if (pair := shown[n // examination.rollouts]).counted
+            for pair, places in zip(shown, parts.of_pairs, strict=True)
+            for rollout in range(k)
+            if pair.counted
         ]
 
     def _by_policy(self, asked: Asked, texts: Sequence[str]) -> Rescored:

@@ -7,9 +7,10 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.records import Shown
 from lit_listener.objective import PolicyLoss, zero_variance_groups
 from lit_listener.tasks import Transcript
+from lit_listener.training.rewards import Rewards
 from lit_listener.vlm import ranks
 from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
@@ -18,24 +19,11 @@ from lit_listener.vlm.listeners import Heard
 
 
 @dataclass(frozen=True)
-class Rewards:
-    """The terms of Eq. 5, unweighted, and their weighted sum; one a completion."""
-
-    format_N: Tensor
-    accuracy_N: Tensor
-    listener_N: Tensor
-    total_N: Tensor
-    p_correct_N: Tensor
-    """The listener's p_corr; meaningless where unreadable."""
-
-
-@dataclass(frozen=True)
 class StepOutcome(TensorRecord):
     """What became of each completion, in numbers: all that a step's metrics are made of, but for the updates."""
 
-    format_N: Tensor
-    accuracy_N: Tensor
-    listener_N: Tensor
+    terms_NK: Tensor
+    """The terms of the reward, unweighted."""
     total_N: Tensor
     p_correct_N: Tensor
     p_label_NL: Tensor
@@ -55,16 +43,12 @@ class StepOutcome(TensorRecord):
         cls, rewards: Rewards, heard: Heard, transcripts: Sequence[Transcript], completions: Completions
     ) -> "StepOutcome":
         """Put together what the step computed."""
-        places = torch.tensor([transcript.answer_token or 0 for transcript in transcripts])
-        own_NL = completions.label_logits_NTL.cpu()[torch.arange(len(places)), places].softmax(1)
         return cls(
-            format_N=rewards.format_N,
-            accuracy_N=rewards.accuracy_N,
-            listener_N=rewards.listener_N,
+            terms_NK=rewards.terms_NK,
             total_N=rewards.total_N,
             p_correct_N=rewards.p_correct_N,
             p_label_NL=heard.p_label_NL,
-            own_p_label_NL=own_NL,
+            own_p_label_NL=completions.p_label_at([transcript.answer_token for transcript in transcripts]),
             readable_N=heard.readable_N,
             discarded_mass_N=heard.discarded_mass_N,
             length_N=completions.lengths_N.cpu(),
@@ -81,7 +65,8 @@ class StepOutcome(TensorRecord):
 class StepTrail:
     """What a step has computed so far, for who looks at it: sample tables, alarms, a post-mortem. None: not yet."""
 
-    shown: Sequence[ShownPair] | None = None
+    shown: Sequence[Shown] | None = None
+    labels: Sequence[int | None] | None = None
     completions: Completions | None = None
     transcripts: Sequence[Transcript] | None = None
     reference: Scores | None = None
@@ -185,27 +170,30 @@ def require_finite(what: str, tensor: Tensor) -> None:
         )
 
 
-def step_metrics(outcome: StepOutcome, totals: UpdateTotals, times: StepTimes, group_size: int) -> dict[str, float]:
+def step_metrics(
+    outcome: StepOutcome, names: Sequence[str], totals: UpdateTotals, times: StepTimes, group_size: int
+) -> dict[str, float]:
     """Every metric of a step, as plain numbers under their published keys.
 
     Args:
         outcome: all ranks' completions, groups side by side.
+        names: of the reward's terms; one is ``listener``.
         totals: sums over all ranks.
         times: this rank's seconds.
         group_size: G.
     """
     total_PG = outcome.total_N.view(-1, group_size)
     even = zero_variance_groups(total_PG)
-    strict_even = zero_variance_groups((outcome.format_N * 2 + outcome.accuracy_N).view(-1, group_size))
+    terms = dict(zip(names, outcome.terms_NK.unbind(1), strict=True))
+    others = [term.view(-1, group_size) for name, term in terms.items() if name != "listener"]
+    others_even = torch.stack([zero_variance_groups(term_PG) for term_PG in others]).all(0)
     return {
         "reward/total": float(outcome.total_N.mean()),
-        "reward/format": float(outcome.format_N.mean()),
-        "reward/accuracy": float(outcome.accuracy_N.mean()),
-        "reward/listener": float(outcome.listener_N.mean()),
+        **{f"reward/{name}": float(term.mean()) for name, term in terms.items()},
         **_listener_metrics(outcome),
         "group/zero_variance_share": float(even.float().mean()),
         "group/reward_std": float(total_PG.std(1, correction=0).mean()),
-        "group/listener_only_share": float((strict_even & ~even).float().mean()),
+        "group/listener_only_share": float((others_even & ~even).float().mean()),
         **totals.metrics(),
         "completion/length": float(outcome.length_N.float().mean()),
         "completion/truncated_share": float(outcome.truncated_N.float().mean()),

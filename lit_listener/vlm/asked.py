@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.records import Shown
 from lit_listener.vlm.backbone import Backbone, Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import PromptBatch
@@ -18,10 +18,13 @@ from lit_listener.vlm.streams import ItemKey
 
 @dataclass(frozen=True)
 class Asked:
-    """P shown pairs as a model sees them: prompts and their image features."""
+    """P questions as a model sees them: prompts and their image features."""
 
-    shown: Sequence[ShownPair]
+    shown: Sequence[Shown]
+    """What each question is about."""
     keys: list[ItemKey]
+    labels: Sequence[int | None]
+    """Index of the right label of each question; None where it is unknown."""
     prompts: PromptBatch
     features_MD: Tensor
 
@@ -30,6 +33,7 @@ class Asked:
         return Asked(
             shown=self.shown[prompts],
             keys=self.keys[prompts],
+            labels=self.labels[prompts],
             prompts=self.prompts.select(prompts),
             features_MD=self.prompts.features_of(prompts, self.features_MD),
         )
@@ -40,6 +44,7 @@ class Asked:
         return Asked(
             shown=[self.shown[place] for place in places],
             keys=[self.keys[place] for place in places],
+            labels=[self.labels[place] for place in places],
             prompts=self.prompts.picked(places),
             features_MD=torch.cat(features),
         )

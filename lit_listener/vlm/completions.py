@@ -54,6 +54,15 @@ class Completions(TensorRecord):
             label_logits_NTL=self.label_logits_NTL[rows, :longest],
         )
 
+    def p_label_at(self, places: Sequence[int | None]) -> Tensor:
+        """The policy's own probability of each label at the answers' places, ``[N, L]`` on the CPU.
+
+        Args:
+            places: each completion's answer token; where it is None, the row means nothing.
+        """
+        at_N = torch.tensor([place or 0 for place in places])
+        return self.label_logits_NTL.cpu()[torch.arange(len(at_N)), at_N].float().softmax(1)
+
     def content_ids(self) -> list[list[int]]:
         """Each completion's ids as plain lists, without the end token."""
         lengths = (self.lengths_N - (~self.truncated_N).long()).tolist()

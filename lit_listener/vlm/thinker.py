@@ -1,4 +1,4 @@
-"""A model that is asked about pairs and thinks aloud: the named steps that training, testing and judging are made of.
+"""A model that is asked about images and thinks aloud: the named steps that training, testing and judging are made of.
 
 Ask, roll out, read, score. What is random is keyed by the questions' item keys alone (``streams``), so that no step's
 result depends on what else is asked with it.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.records import Shown
 from lit_listener.tasks import Task, Transcript
 from lit_listener.vlm import ranks
 from lit_listener.vlm.asked import Asked, packed_scores
@@ -44,14 +44,14 @@ class Thinker:
     """Cuts rollouts likewise."""
     sharding: Sharding = Sharding()  # noqa: RUF009  # frozen
 
-    def ask(self, shown: Sequence[ShownPair], keys: list[ItemKey]) -> Asked:
+    def ask(self, shown: Sequence[Shown], keys: list[ItemKey]) -> Asked:
         """Word the questions, encode them, and encode their images (once, where the vision tower is frozen)."""
-        questions = [self.task.encode(pair) for pair in shown]
+        questions = [self.task.encode(each) for each in shown]
         encoded = self.reader.encoder.encode(questions, room=self.sampling.max_new_tokens)
         prompts = encoded.to(self.policy.device)
         with torch.no_grad():
             features_MD = self.image_cache.features(self.policy, prompts, encoded.pixel_values_RC)
-        return Asked(shown, keys, prompts, features_MD)
+        return Asked(shown, keys, [question.label for question in questions], prompts, features_MD)
 
     def roll_out(
         self, asked: Asked, group_size: int, hopeless: Callable[[Sequence[int]], bool] | None = None

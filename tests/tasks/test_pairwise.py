@@ -143,13 +143,13 @@ def test_rewards(text, truncated, form, accuracy):
     task = PairwisePreference()
     transcripts = [read(task, text, truncated=truncated)]
     assert task.format_reward(transcripts) == [form]
-    assert task.accuracy_reward(transcripts, [1]) == [accuracy]
+    assert task.accuracy_reward(transcripts, [show(share_a=0.2)]) == [accuracy]
 
 
-def test_accuracy_needs_a_label_a_transcript():
+def test_accuracy_needs_a_pair_a_transcript():
     task = PairwisePreference()
     with pytest.raises(ValueError, match="got 2 for 1"):
-        task.accuracy_reward([read(task, "")], [0, 1])
+        task.accuracy_reward([read(task, "")], [show(), show()])
 
 
 @pytest.mark.parametrize("answer", [0, 1])

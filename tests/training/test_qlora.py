@@ -101,10 +101,8 @@ def mean_rewards(module: Any, count: int = 48, rollouts: int = 4) -> dict[str, f
     given = module.roll_out(asked, rollouts)
     transcripts = module.read(given)
     heard = module.hear(module.listener, asked, given, transcripts, module.reference_scores(asked, given, transcripts))
-    module.group_size, kept = rollouts, module.group_size
-    rewards = module.reward(asked, transcripts, heard)
-    module.group_size = kept
-    return {"total": float(rewards.total_N.mean()), "accuracy": float(rewards.accuracy_N.mean())}
+    rewards = module.reward(asked, given, transcripts, heard)
+    return {"total": float(rewards.total_N.mean()), "accuracy": float(rewards["accuracy"].mean())}
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lit_listener.objective import policy_loss
 from lit_listener.tasks import Outcome, Transcript
-from lit_listener.training.step_report import Rewards, StepOutcome, StepTimes, UpdateTotals, step_metrics
+from lit_listener.training.rewards import Rewards
+from lit_listener.training.step_report import StepOutcome, StepTimes, UpdateTotals, step_metrics
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Heard
 
@@ -24,15 +25,18 @@ KEYS = {
 }
 
 
+NAMES = ("format", "accuracy", "listener")
+
+
 def rewards(rows: Sequence[tuple[float, float, float]], p_correct: Sequence[float] | None = None) -> Rewards:
     """From (format, accuracy, listener), with the weights 1, 0.5 and 0.5."""
     format_N, accuracy_N, listener_N = torch.tensor(rows).T
     return Rewards(
-        format_N,
-        accuracy_N,
-        listener_N,
-        format_N + 0.5 * accuracy_N + 0.5 * listener_N,
-        listener_N + 0.5 if p_correct is None else torch.tensor(p_correct),
+        names=NAMES,
+        terms_NK=torch.tensor(rows),
+        weights_K=torch.tensor([1.0, 0.5, 0.5]),
+        total_N=format_N + 0.5 * accuracy_N + 0.5 * listener_N,
+        p_correct_N=listener_N + 0.5 if p_correct is None else torch.tensor(p_correct),
     )
 
 
@@ -80,7 +84,7 @@ def report(
         read or [transcript()] * count,
         sampled or completions(torch.zeros(count, 1, 2), [1] * count),
     )
-    return step_metrics(outcome, totals(), times, group_size)
+    return step_metrics(outcome, given.names, totals(), times, group_size)
 
 
 def test_all_published_keys_and_no_others():

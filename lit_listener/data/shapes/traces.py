@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from lit_listener.data.records import Demonstration, Demonstrator, ShownPair
+from lit_listener.data.records import Demonstration, Demonstrator, Shown, ShownPair, a_pair
 from lit_listener.data.shapes.scenes import COLOURS, COUNTS, FINISHES, SHAPES, Scene
 from lit_listener.data.shapes.world import ShapesPair
 
@@ -39,8 +39,9 @@ class ShapesTraces(Demonstrator):
         self.mix: Mapping[str, float] = mix
         self.seed = seed
 
-    def __call__(self, shown: ShownPair) -> Demonstration:
+    def __call__(self, shown: Shown) -> Demonstration:
         """The demonstration for this pair in this epoch; a pure function of (seed, epoch, index)."""
+        shown = a_pair(shown, "ShapesTraces")
         pair = shown.pair
         if not isinstance(pair, ShapesPair):
             raise ValueError(  # noqa: TRY004  # an option is wrong (data.traces), not an argument's type

@@ -16,13 +16,13 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_warn
-from PIL import Image
 from torch import Tensor
 
-from lit_listener.data.records import PreferencePair, ShownPair
+from lit_listener.data.records import Shown
 from lit_listener.tasks import Transcript
 from lit_listener.training.reasoner import Reasoner
 from lit_listener.training.step_report import StepTrail
+from lit_listener.training.watch.shown_files import read_shown, write_shown
 from lit_listener.vlm.saving import whole_folder
 
 _BATCH = "batch.json"
@@ -55,7 +55,7 @@ class PostMortemRecord:
     """Optimizer steps made before it."""
     rank: int
     error: str
-    pairs: tuple[ShownPair, ...]
+    shown: tuple[Shown, ...]
     completions: tuple[CompletionRecord, ...]
     """A pair's side by side; empty where the step had not come so far."""
     metrics: dict[str, float]
@@ -93,7 +93,7 @@ class PostMortem(Callback):
             step=trainer.global_step,
             rank=trainer.global_rank,
             error=str(exception),
-            pairs=shown,
+            shown=shown,
             completions=tuple(_completions(pl_module, trail, len(shown))),
             metrics=trail.metrics or {},
             tensors=_tensors(trail),
@@ -104,7 +104,7 @@ class PostMortem(Callback):
             rank_zero_warn(f"the post-mortem could not be written: {error}")
         else:
             rank_zero_warn(
-                f"step {record.step} broke: its pairs, completions and tensors are in {folder}; "
+                f"step {record.step} broke: what it showed, its completions and tensors are in {folder}; "
                 "lit_listener.training.watch.post_mortem.read_post_mortem reads them back"
             )
 
@@ -116,7 +116,7 @@ def write_post_mortem(record: PostMortemRecord, folder: Path) -> None:
             "step": record.step,
             "rank": record.rank,
             "error": record.error,
-            "pairs": [_write_pair(shown, n, beside) for n, shown in enumerate(record.pairs)],
+            "shown": [write_shown(shown, n, beside) for n, shown in enumerate(record.shown)],
             "completions": [asdict(completion) for completion in record.completions],
             "metrics": record.metrics,
         }
@@ -139,7 +139,7 @@ def read_post_mortem(folder: str | Path) -> PostMortemRecord:
         step=batch["step"],
         rank=batch["rank"],
         error=batch["error"],
-        pairs=tuple(_read_pair(pair, folder) for pair in batch["pairs"]),
+        shown=tuple(read_shown(saved, folder) for saved in batch["shown"]),
         completions=tuple(_read_completion(completion) for completion in batch["completions"]),
         metrics={name: float(value) for name, value in batch["metrics"].items()},
         tensors=torch.load(folder / _TENSORS, weights_only=True),
@@ -175,37 +175,6 @@ def _tensors(trail: StepTrail) -> dict[str, Tensor]:
         if is_dataclass(value):
             named |= {f"{part.name}.{inner.name}": getattr(value, inner.name) for inner in fields(value)}
     return {name: value.detach().cpu().clone() for name, value in named.items() if isinstance(value, Tensor)}
-
-
-def _write_pair(shown: ShownPair, n: int, folder: Path) -> dict[str, Any]:
-    pair = shown.pair
-    files = {side: f"pair-{n}-{side}.png" for side in ("a", "b")}
-    pair.image_a.save(folder / files["a"])
-    pair.image_b.save(folder / files["b"])
-    return {
-        "pair_id": pair.pair_id,
-        "prompt_id": pair.prompt_id,
-        "prompt": pair.prompt,
-        "first": shown.first,
-        "label": shown.label,
-        "index": shown.index,
-        "epoch": shown.epoch,
-        "share_a": pair.share_a,
-        "votes": pair.votes,
-        "generator_a": pair.generator_a,
-        "generator_b": pair.generator_b,
-        "image_a": files["a"],
-        "image_b": files["b"],
-    }
-
-
-def _read_pair(saved: dict[str, Any], folder: Path) -> ShownPair:
-    images = [Image.open(folder / saved[name]) for name in ("image_a", "image_b")]
-    for image in images:
-        image.load()  # and close the file
-    kept = ("prompt", "share_a", "votes", "pair_id", "prompt_id", "generator_a", "generator_b")
-    pair = PreferencePair(image_a=images[0], image_b=images[1], **{name: saved[name] for name in kept})
-    return ShownPair(pair, saved["first"], saved["index"], saved["epoch"])
 
 
 def _read_completion(saved: dict[str, Any]) -> CompletionRecord:

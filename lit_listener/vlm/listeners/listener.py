@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.records import Shown
 from lit_listener.tasks import Task, Transcript
 from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
@@ -22,10 +22,10 @@ from lit_listener.vlm.streams import ItemKey
 class Hearing:
     """What a listener is given: N = P x G completions and what is known of them."""
 
-    shown: Sequence[ShownPair]
-    """The P pairs."""
+    shown: Sequence[Shown]
+    """What the P questions are about."""
     keys: Sequence[ItemKey]
-    """The P pairs' random-stream keys."""
+    """The P questions' random-stream keys."""
     labels: Sequence[int | None]
     """The right label's index of each of the P; None where it is unknown."""
     completions: Completions
@@ -41,7 +41,7 @@ class Hearing:
 
     @property
     def group_size(self) -> int:
-        """Completions a pair."""
+        """Completions a question."""
         return len(self.transcripts) // len(self.shown)
 
     @property

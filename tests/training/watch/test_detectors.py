@@ -118,7 +118,7 @@ def test_an_alarm_tells_what_was_seen_and_what_to_do(detector, seen, told):
 
 def test_facts_are_those_of_the_finished_step():
     total_N = torch.tensor([0.5, 1.75, 1.0])
-    rewards = Rewards(total_N, total_N, total_N, total_N, total_N)
+    rewards = Rewards(("format",), total_N[:, None], torch.ones(1), total_N, total_N)
     read = RolloutFacts.of(StepTrail(rewards=rewards, metrics={"policy/kl": 0.5}))
     assert (read.lowest_reward, read.highest_reward, read.metrics) == (0.5, 1.75, {"policy/kl": 0.5})
     with pytest.raises(RuntimeError, match="finished steps"):

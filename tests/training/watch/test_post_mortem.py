@@ -70,7 +70,7 @@ def test_all_that_the_step_had_is_read_back(tmp_path):
     module, record = broken_run(tmp_path, "update")
     trail = module.trail
     assert (record.step, record.rank, record.error, record.metrics) == (1, 0, "update is nan", {})
-    same_pairs(record.pairs, tuple(trail.shown))
+    same_pairs(record.shown, tuple(trail.shown))
     assert [completion.pair for completion in record.completions] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     ids = trail.completions.content_ids()
     readable = trail.heard.readable_N.tolist()
@@ -94,7 +94,7 @@ def test_all_that_the_step_had_is_read_back(tmp_path):
 def test_a_step_is_written_as_far_as_it_came(tmp_path, place, filled):
     """0: pairs alone, 1: and completions, 2: and what was read, 3: and rewards, 4: and advantages."""
     _, record = broken_run(tmp_path, place)
-    assert len(record.pairs) == 4
+    assert len(record.shown) == 4
     assert len(record.completions) == (12 if filled >= 1 else 0)
     for completion in record.completions:
         assert bool(completion.text) == bool(completion.ids)
@@ -136,7 +136,7 @@ def test_supervised_training_leaves_its_pairs(tmp_path):
     with pytest.raises(FloatingPointError, match="gradient's norm is nan"):
         trainer(tmp_path, 3, PostMortem(), Spoils()).fit(module, data(8, traces=AnswerOnly()))
     record = read_post_mortem(tmp_path / "post_mortem" / "step-1")
-    assert (len(record.pairs), record.completions, record.tensors) == (4, (), {})
+    assert (len(record.shown), record.completions, record.tensors) == (4, (), {})
 
 
 @pytest.mark.parametrize("error", [ValueError("wrong"), OSError("disk full")])
@@ -176,7 +176,7 @@ def test_what_is_not_finite_is_spelled_out_and_read_back(tmp_path):
     assert read.metrics["policy/kl"] == math.inf
     assert math.isnan(read.metrics["policy/loss"])
     assert torch.equal(read.tensors["advantages_N"].nan_to_num(2.0), torch.tensor([1.0, 2.0]))
-    same_pairs(read.pairs, record().pairs)
+    same_pairs(read.shown, record().shown)
 
 
 def test_images_lie_beside_as_png(tmp_path):
@@ -228,7 +228,7 @@ def test_each_of_several_processes_has_a_folder_of_its_own(tmp_path):
 
     PostMortem().on_exception(Rank(), grpo(), FloatingPointError("x"))  # type: ignore[arg-type]
     read = read_post_mortem(tmp_path / "post_mortem" / "step-12-rank-3")
-    assert (read.step, read.rank, read.pairs) == (12, 3, ())
+    assert (read.step, read.rank, read.shown) == (12, 3, ())
 
 
 def test_a_folder_without_one_is_refused(tmp_path):

@@ -1,0 +1,116 @@
+"""What a term of the reward is: a number for each completion, made of all that is known of it, times a weight.
+
+A config names further terms under ``model.reward_terms``, by the name that their metric shall have.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lit_listener.data.records import Shown
+from lit_listener.tasks import Task, Transcript
+from lit_listener.vlm.listeners import Heard
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """N completions, a group's side by side, and all that is known of them before they are rewarded."""
+
+    task: Task
+    shown: Sequence[Shown]
+    """What each of the N completions is about."""
+    transcripts: Sequence[Transcript]
+    heard: Heard
+    """The listener's word on them."""
+    own_p_label_NL: Tensor
+    """The reasoner's own probability of each label, at temperature 1; meaningless where ``heard`` is unreadable."""
+    lengths_N: Tensor
+    """Tokens, end token included."""
+    truncated_N: Tensor
+    """True where the length limit came before an end token."""
+    max_new_tokens: int
+    """The length limit."""
+    step: int
+    """Optimizer steps made before, for weights that change."""
+
+    @cached_property
+    def p_correct_N(self) -> Tensor:
+        """How far the listener agrees with people (of a pair: p_corr of Eq. 5); meaningless where unreadable."""
+        return self.task.agreement(self.heard.p_label_NL, self.shown)
+
+
+class RewardTerm(ABC):
+    """One term of the reward.
+
+    Args:
+        weight: what it is multiplied by; finite. A penalty returns numbers below 0 and has a weight above 0.
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        if not math.isfinite(weight):
+            raise ValueError(f"{type(self).__name__}: weight: expected a finite number, got {weight}")
+        self.weight = weight
+
+    def weight_at(self, step: int) -> float:
+        """The weight after so many optimizer steps.
+
+        Args:
+            step: optimizer steps made before.
+        """
+        return self.weight
+
+    @abstractmethod
+    def __call__(self, judged: Judged) -> Tensor:
+        """The term of each completion, unweighted: finite numbers, shape [N]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rewards:
+    """The terms, unweighted, and their weighted sum; one a completion."""
+
+    names: tuple[str, ...]
+    terms_NK: Tensor
+    weights_K: Tensor
+    total_N: Tensor
+    p_correct_N: Tensor
+    """How far the listener agrees with people; meaningless where unreadable."""
+
+    def __getitem__(self, name: str) -> Tensor:
+        """One of the terms, ``[N]``."""
+        return self.terms_NK[:, self.names.index(name)]
+
+
+def total_reward(terms: Mapping[str, RewardTerm], judged: Judged) -> Rewards:
+    """Add up the reward of every completion (Eq. 5, where the terms are the papers').
+
+    Args:
+        terms: by name.
+        judged: the completions.
+
+    Raises:
+        ValueError: a term did not give one number a completion.
+    """
+    count = len(judged.transcripts)
+    columns = {name: torch.as_tensor(term(judged), dtype=torch.float32).cpu() for name, term in terms.items()}
+    for name, values_N in columns.items():
+        if values_N.shape != (count,):
+            raise ValueError(
+                f"the reward term {name!r} must give one number for each of {count} completions, got the shape "
+                f"{list(values_N.shape)}"
+            )
+    weights = [term.weight_at(judged.step) for term in terms.values()]
+    total_N = torch.zeros(count)
+    for weight, values_N in zip(weights, columns.values(), strict=True):
+        total_N = total_N + weight * values_N
+    return Rewards(
+        names=tuple(columns),
+        terms_NK=torch.stack(list(columns.values()), 1),
+        weights_K=torch.tensor(weights),
+        total_N=total_N,
+        p_correct_N=judged.p_correct_N,
+    )
