@@ -39,9 +39,7 @@ class RewardWeights:
             "listener": Listened(self.listener),
         }
         if taken := sorted(further.keys() & {*own, "total"}):
-            raise ValueError(
-                f"model.reward_terms: {taken[0]} is the name of a term that is there already; choose another"
-            )
+            raise ValueError(f"model.reward_terms: there is a term {taken[0]!r} already; choose another name")
         return own | dict(further)
 
 

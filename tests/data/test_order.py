@@ -5,10 +5,15 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from lit_listener.data.order import EpochOrder, ShownPairs
+from lit_listener.data.order import EpochOrder, ShownPairs, shown_items
+from lit_listener.data.records import RatedImage, RatedSource, ShownImage
 from lit_listener.data.shapes import ShapesPairs
+from tests.data.test_units import Lists
+
+DOT = Image.new("RGB", (1, 1))
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 101])
@@ -263,3 +268,28 @@ def test_orders_that_do_not_go():
         EpochOrder(2, seed=0, shuffle=True, orders="both")
     with pytest.raises(ValueError, match=r"orders: expected one of \['balanced', 'both'\], got 'all'"):
         EpochOrder(2, seed=0, shuffle=False, orders="all")
+
+
+class Ratings(RatedSource):
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> RatedImage:
+        return RatedImage("p", DOT, 1.0 + index, 1.0, 5.0, f"r{index}", "p", columns={"taste": "warm"})
+
+
+def test_a_rated_image_is_shown_with_its_place_on_the_scale():
+    shown = shown_items(Ratings())[2, 1, 4]
+    assert isinstance(shown, ShownImage)
+    assert (shown.share, shown.name, shown.index, shown.epoch) == (0.5, "rating r2", 2, 4)
+    assert (shown.columns, shown.images) == ({"taste": "warm"}, (DOT,))
+
+
+def test_a_list_is_shown_in_an_order_of_its_place_alone():
+    lists = shown_items(Lists([6]))
+    orders = {lists[0, label, epoch].order for label in (0, 1) for epoch in range(4)}
+    assert len(orders) > 4
+    assert lists[0, 1, 2].order == lists[0, 1, 2].order
+    shown = lists[0, 1, 2]
+    assert sorted(shown.order) == list(range(6))
+    assert shown.ranks == tuple(shown.ranked.ranks[place] for place in shown.order)
