@@ -1,7 +1,20 @@
 """Tasks: the questions asked of a vision-language model, and how its answers are read and rewarded."""
 
+from lit_listener.tasks.grammar import Grammar
+from lit_listener.tasks.listwise import Listwise
 from lit_listener.tasks.pairwise import PairwisePreference
 from lit_listener.tasks.task import Question, Task
 from lit_listener.tasks.transcript import Outcome, Transcript, parse_transcript
+from lit_listener.tasks.yes_no import YesNoComparison
 
-__all__ = ["Outcome", "PairwisePreference", "Question", "Task", "Transcript", "parse_transcript"]
+__all__ = [
+    "Grammar",
+    "Listwise",
+    "Outcome",
+    "PairwisePreference",
+    "Question",
+    "Task",
+    "Transcript",
+    "YesNoComparison",
+    "parse_transcript",
+]
