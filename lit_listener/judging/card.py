@@ -5,7 +5,6 @@ tasks, and nothing else is imported for its sake unless the caller says so.
 """
 
 import importlib
-import inspect
 import json
 import math
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from lit_listener.tasks import PairwisePreference, Task
+from lit_listener.tasks.wording_file import FILE, resolved
 
 CARD = "judge.json"
 _TASKS = "lit_listener.tasks"
@@ -74,18 +74,21 @@ def default_card(task: Task | None = None) -> JudgeCard:
 def card_text(task: Mapping[str, Any], **others: Any) -> str:
     """A card's JSON.
 
-    Wordings that a config left to their defaults are written out for this package's own tasks, so that a later version
-    with other defaults asks this model as it was trained.
+    Wordings that a config left to their defaults, or named by a file, are written out for this package's own tasks, so
+    that a later version with other defaults asks this model as it was trained, and a model folder needs no other file.
 
     Args:
         task: the config's ``class_path`` and ``init_args``.
         others: the card's other fields.
+
+    Raises:
+        FileNotFoundError: a file that the wording stands in is gone.
+        ValueError: it is no wording.
     """
     path, given = task["class_path"], dict(task.get("init_args") or {})
     kind = _own_task(path)
-    defaults = inspect.signature(kind).parameters if kind is not None else {}
-    written = {name: option.default for name, option in defaults.items() if option.default is not option.empty}
-    content = {"task": {"class_path": path, "init_args": {**written, **given}}, **others}
+    options = given if kind is None else resolved(kind, given)
+    content = {"task": {"class_path": path, "init_args": options}, **others}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -107,6 +110,11 @@ def _task(named: Any, *, imports: bool) -> Task:
         raise ValueError(
             f"task: {path} is no task of {_TASKS}, and nothing else is imported for a model folder's sake: give the "
             "task yourself, Judge.load(..., task=...), or, if you trust the folder, trust_remote_code=True"
+        )
+    if isinstance(options, Mapping) and options.get(FILE) is not None:
+        raise ValueError(
+            f"task.init_args: {FILE} is {options[FILE]!r}, but a model folder has its wording in the card itself, and "
+            "no other file is read for its sake; export the run anew"
         )
     try:
         task: Task = kind(**options)

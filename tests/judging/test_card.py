@@ -109,12 +109,35 @@ def test_wordings_left_to_their_defaults_are_written_out():
         "system": None,
         "retelling": DEFAULT_RETELLING,
         "continuation": DEFAULT_CONTINUATION,
+        "labels": ["0", "1"],
+        "answer": "{label}",
+        "thinks": True,
     }
     other = {"class_path": "mine.Task", "init_args": {"a": 1}}
     assert json.loads(card_text(other))["task"] == other  # nothing is imported to write it
     assert (
         json.loads(card_text({"class_path": OWN, "init_args": None}))["task"]["init_args"]["system"] == DEFAULT_SYSTEM
     )
+
+
+def test_a_wording_in_a_file_is_written_out_and_the_folder_needs_no_other(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text('template: "{prompt} {image_0} {image_1} {{ taste }}"\nlabels: ["A", "B"]\nthinks: false\n')
+    text = card_text({"class_path": OWN, "init_args": {"file": str(file), "system": DEFAULT_SYSTEM}})
+    file.unlink()
+    written = json.loads(text)["task"]["init_args"]
+    assert written["template"] == "{prompt} {image_0} {image_1} {{ taste }}"
+    assert (written["labels"], written["thinks"], written["retelling"]) == (["A", "B"], False, DEFAULT_RETELLING)
+    assert "file" not in written
+    task = read_card(text, "here").task
+    assert task.labels == ("A", "B")
+    assert task.opening("thoughts") == "<answer>"
+
+
+def test_a_card_may_name_no_other_file():
+    content = json.dumps({"task": {"class_path": OWN, "init_args": {"file": "/etc/passwd"}}})
+    with pytest.raises(ValueError, match=r"^here: task.init_args: file is '/etc/passwd', but .* no other file is read"):
+        read_card(content, "here", imports=True)
 
 
 # ---- of a run --------------------------------------------------------------------------------------------------------

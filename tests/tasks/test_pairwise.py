@@ -166,7 +166,7 @@ def test_what_is_written_reads_back(answer):
     [
         ("a</think>b", 0, "must not hold tags, got </think>"),
         ("a<|im_end|>", 0, "holds the chat token"),
-        ("a", 2, "must be 0 or 1, got 2"),
+        ("a", 2, r"must be the index of one of the labels \('0', '1'\), 0 to 1, got 2"),
         ("a", -1, "got -1"),
     ],
 )

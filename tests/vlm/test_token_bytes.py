@@ -7,7 +7,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import PreTrainedTokenizerFast
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-from lit_listener.tasks import Outcome, parse_transcript
+from lit_listener.tasks import Grammar, Outcome, parse_transcript
 from lit_listener.vlm.token_bytes import TokenBytes
 
 SPECIAL = ["<|endoftext|>", "<|im_end|>", "<|image_pad|>"]
@@ -64,7 +64,7 @@ def test_tags_straddle_tokens():
 
 def test_a_line_feed_fused_with_the_tag_leaves_the_answer_in_its_place():
     tokens = pieces("<think>red</think>\n<answer>\n1\n</answer>")
-    place = parse_transcript(tokens, ("0", "1"), truncated=False).answer_token
+    place = parse_transcript(tokens, Grammar(("0", "1")), truncated=False).answer_token
     assert place is not None
     assert tokens[place - 1 : place + 1] == [b">\n", b"1"]
 
@@ -134,7 +134,7 @@ SPACES = st.text(st.sampled_from(" \n\t"), max_size=3)
 @given(before=TEXT, space=SPACES, label=st.sampled_from("01"), after=TEXT)
 def test_the_answer_token_begins_with_the_label(before, space, label, after):
     tokens = pieces(f"{before}<answer>{space}{label}</answer>{after.replace('</answer>', '')}")
-    transcript = parse_transcript(tokens, ("0", "1"), truncated=False)
+    transcript = parse_transcript(tokens, Grammar(("0", "1")), truncated=False)
     assert transcript.answer == int(label)
     place = transcript.answer_token
     assert place is not None
@@ -146,5 +146,5 @@ def test_the_answer_token_begins_with_the_label(before, space, label, after):
 @given(trace=st.text().filter(lambda text: "<" not in text), space=SPACES, label=st.sampled_from("01"))
 def test_tokenised_completions_are_well_formed(trace, space, label):
     tokens = pieces(f"<think>{trace}</think>{space}<answer>{space}{label}{space}</answer>{space}")
-    transcript = parse_transcript(tokens, ("0", "1"), truncated=False)
+    transcript = parse_transcript(tokens, Grammar(("0", "1")), truncated=False)
     assert (transcript.outcome, transcript.answer, transcript.think) == (Outcome.OK, int(label), trace)
