@@ -85,11 +85,19 @@ def card_text(task: Mapping[str, Any], **others: Any) -> str:
         FileNotFoundError: a file that the wording stands in is gone.
         ValueError: it is no wording.
     """
+    return json.dumps({"task": settled_task(task), **others}, indent=2, ensure_ascii=False) + "\n"
+
+
+def settled_task(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A config's task with all options of this package's own tasks written out, and no file named.
+
+    Raises:
+        FileNotFoundError: a file that the wording stands in is gone.
+        ValueError: it is no wording.
+    """
     path, given = task["class_path"], dict(task.get("init_args") or {})
     kind = _own_task(path)
-    options = given if kind is None else resolved(kind, given)
-    content = {"task": {"class_path": path, "init_args": options}, **others}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return {"class_path": path, "init_args": given if kind is None else resolved(kind, given)}
 
 
 def _fields(content: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The reward is the probability of "yes" (RewardDance, Wu et al. 2025, arXiv 2509.
 is one token of its own, with the criteria, and a reference image, in the question. The second displayed image is the
 reference. Label 0 is "yes", so that Eq. 4 of the paper reads as ever: p(no) speaks for the second image.
 
-RewardDance's chains of thought are distilled from a larger model; here they are trained as any task's are.
+Left out: several reference images, and how that paper trains. Any training of this package fits.
 """
 
 from typing import Any

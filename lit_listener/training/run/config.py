@@ -11,6 +11,8 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from lit_listener.evaluation.replaced_file import replaced_file
+from lit_listener.judging.card import settled_task
+from lit_listener.tasks.wording_file import FILE
 from lit_listener.training.run.evaluations import JUDGING, config_file
 from lit_listener.training.run.folder import changes, free_name
 from lit_listener.training.run.metrics_file import MetricsFile
@@ -39,13 +41,14 @@ class SaveRunConfig(SaveConfigCallback):
         if stage in JUDGING and not self.replaces and trainer.is_global_zero:
             command = "test" if stage == "test" else "predict"  # Lightning's stage is an enumeration's member
             with replaced_file(config_file(Path(trainer.default_root_dir), command)) as beside:
-                beside.write_text(self.parser.dump(self.config, skip_none=False))
+                beside.write_text(self._text())
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Into the run's folder, whatever folder a logger writes to."""
         path = Path(trainer.default_root_dir) / "config.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         self.parser.save(self.config, path, skip_none=False, overwrite=False, multifile=False)
+        path.write_text(with_wording(path.read_text()))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note where training begins, or goes on, and what other logs call this run."""
@@ -60,11 +63,14 @@ class SaveRunConfig(SaveConfigCallback):
                 _wandb_id(folder).write_text(f"{logger.version}\n")
 
     def _replace(self, path: Path) -> None:
-        text = self.parser.dump(self.config, skip_none=False)
+        text = self._text()
         if changes(yaml.safe_load(path.read_text()), yaml.safe_load(text)):
             shutil.copyfile(path, free_name(path.parent))
             with replaced_file(path) as beside:
                 beside.write_text(text)
+
+    def _text(self) -> str:
+        return with_wording(self.parser.dump(self.config, skip_none=False))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """A run that broke off before its first step is none: its folder may be named again."""
@@ -73,6 +79,21 @@ class SaveRunConfig(SaveConfigCallback):
             (folder / "config.yaml").unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # it holds something else
                 folder.rmdir()
+
+
+def with_wording(text: str) -> str:
+    """A config with the content of the task's wording in the place of the file's name: the file may change or go.
+
+    Args:
+        text: the config as YAML.
+    """
+    config = yaml.safe_load(text)
+    task = ((config.get("model") or {}).get("init_args") or {}).get("task") or {}
+    if not (task.get("init_args") or {}).get(FILE):
+        return text
+    options = {**settled_task(task)["init_args"], FILE: None}
+    task["init_args"] = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    return str(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def run_loggers(folder: Path, wandb: str) -> list[Logger]:
