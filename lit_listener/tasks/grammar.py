@@ -157,11 +157,11 @@ def _checked_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
     texts = isinstance(labels, list | tuple) and all(isinstance(label, str) for label in labels)
     if not texts or len(labels) < 2:
         raise ValueError(f"labels must be two texts or more, got {labels!r}; in YAML, write numbers in quotation marks")
-    for label in labels:
+    for place, label in enumerate(labels):
         if not label or label != label.strip() or "<" in label:
             raise ValueError(f"a label must be text without '<' and without white space at its ends, got {label!r}")
-        for other in labels:
-            if other is not label and other.startswith(label):
+        for other in (*labels[:place], *labels[place + 1 :]):
+            if other.startswith(label):
                 raise ValueError(
                     f"labels: {label!r} begins {other!r}, and their probabilities are read at the first token, where "
                     "the two look alike; choose other labels, such as the letters A, B, C"

@@ -5,8 +5,8 @@ Only a claim about all the others counts: "image 3 is the best", "the winner is 
 rest is in ``tasks/verdict_rules.py``.
 """
 
-import functools
 import re
+from collections.abc import Sequence
 
 from lit_listener.tasks.verdict_rules import (
     ADVERBS,
@@ -22,8 +22,6 @@ from lit_listener.tasks.verdict_rules import (
     PARTIAL,
     PEOPLE_PREFER,
     VerdictRules,
-    answer_label,
-    label_finder,
 )
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -49,7 +47,6 @@ _OBJECT = re.compile(rf"(?:{PEOPLE_PREFER}|{_CHOICE}{CHOSEN})\s+(?P<image>{_IMAG
 _ALTERNATIVE = re.compile(rf"{_IMAGE}\s+or\s+{_IMAGE}", re.IGNORECASE)
 
 
-@functools.cache
 def list_verdicts(labels: tuple[str, ...]) -> VerdictRules:
     """The rules for up to as many images as there are labels.
 
@@ -57,24 +54,24 @@ def list_verdicts(labels: tuple[str, ...]) -> VerdictRules:
         labels: The answer's labels in displayed order. "Image 3" is the one with the label 3, and the third where no
             label is called so.
     """
-
-    def image_index(name: str, trace: str) -> int | None:  # the rules of pairs look at the trace
-        words = name.split()
-        for word in words:
-            for ordinals in (_ORDINALS, _SHORT_ORDINALS):
-                if word.lower() in ordinals:
-                    return _known(ordinals.index(word.lower()), labels)
-        number = re.sub(r"^\D*?(\d+)$", r"\1", words[-1].lstrip("#"))
-        if number in labels:
-            return labels.index(number)
-        if number.lower() in _NUMBERS:
-            number = str(_NUMBERS.index(number.lower()) + 1)
-            return labels.index(number) if number in labels else _known(int(number) - 1, labels)
-        return _known(int(number) - 1, labels) if number.isdecimal() else None
-
-    return VerdictRules(_SUBJECT, _OBJECT, answer_label(labels), _ALTERNATIVE, image_index, label_finder(labels))
+    return VerdictRules(_SUBJECT, _OBJECT, _ALTERNATIVE, _image_index, labels)
 
 
-def _known(index: int, labels: tuple[str, ...]) -> int | None:
+def _image_index(name: str, trace: str, labels: Sequence[str]) -> int | None:
+    """Which image a name means, as `_IMAGE` matches it; None for one that there is no label for."""
+    words = name.split()
+    for word in words:
+        for ordinals in (_ORDINALS, _SHORT_ORDINALS):
+            if word.lower() in ordinals:
+                return _known(ordinals.index(word.lower()), labels)
+    number = re.sub(r"^.*?(\d+)$", r"\1", words[-1])  # "#3", "image3"
+    if number.lower() in _NUMBERS:
+        number = str(_NUMBERS.index(number.lower()) + 1)
+    if number in labels:
+        return labels.index(number)
+    return _known(int(number) - 1, labels) if number.isdecimal() else None
+
+
+def _known(index: int, labels: Sequence[str]) -> int | None:
     """An index, if there is a label for it."""
     return index if 0 <= index < len(labels) else None

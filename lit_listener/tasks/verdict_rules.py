@@ -8,6 +8,7 @@ are not resolved. Which words name an image, and which call it the better (or th
 rules: ``tasks/verdicts.py`` for two images, ``tasks/list_verdicts.py`` for several.
 """
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,13 +60,12 @@ class VerdictRules:
     """An image, and a verb that gives it the verdict; groups ``image``, ``part``, perhaps ``worse``."""
     object: re.Pattern[str]
     """Who chooses, and the image that is chosen; group ``image``."""
-    label: re.Pattern[str]
-    """The answer's label; group ``label``."""
     alternative: re.Pattern[str]
     """One image or another: a clause that leaves it open."""
-    image_index: Callable[[str, str], int | None]
-    """Which image a name means, in a trace (the name comes first)."""
-    label_index: Callable[[str], int]
+    image_index: Callable[[str, str, Sequence[str]], int | None]
+    """Which image a name means, in a trace, among images with these labels."""
+    labels: tuple[str, ...]
+    """The answer's labels in displayed order."""
 
     def stated(self, trace: str) -> int | None:
         """Index of the displayed image that the thoughts call the better (or best) one.
@@ -108,18 +108,19 @@ class VerdictRules:
     def _claims(self, clause: str) -> list[re.Match[str]]:
         """The places of a clause that give a whole image the verdict, in the order of the text."""
         claims = [match for match in self.subject.finditer(clause) if not match["part"]]
-        claims += [*self.object.finditer(clause), *self.label.finditer(clause)]
+        claims += [*self.object.finditer(clause), *_answer_label(self.labels).finditer(clause)]
         return sorted(claims, key=lambda match: match.end())
 
     def _verdict(self, groups: dict[str, str | None], trace: str) -> int | None:
         """Index of the image that a claim gives the verdict."""
         if label := groups.get("label"):
-            return self.label_index(label)
-        index = self.image_index(groups["image"] or "", trace)
+            return _label_index(label, self.labels)
+        index = self.image_index(groups["image"] or "", trace, self.labels)
         return 1 - index if groups.get("worse") and index is not None else index
 
 
-def answer_label(labels: Sequence[str]) -> re.Pattern[str]:
+@functools.cache
+def _answer_label(labels: tuple[str, ...]) -> re.Pattern[str]:
     """The answer's label, told as such: "the answer is 1"; a single letter counts in its own case only."""
     spelled = [re.escape(label) if len(label) > 1 else f"(?-i:{re.escape(label)})" for label in labels]
     return re.compile(
@@ -128,10 +129,9 @@ def answer_label(labels: Sequence[str]) -> re.Pattern[str]:
     )
 
 
-def label_finder(labels: Sequence[str]) -> Callable[[str], int]:
-    """The index of a label as ``answer_label`` found it."""
-    places = {label.casefold(): index for index, label in reversed([*enumerate(labels)])}
-    return lambda found: labels.index(found) if found in labels else places[found.casefold()]
+def _label_index(found: str, labels: tuple[str, ...]) -> int:
+    """The index of a label as ``_answer_label`` found it."""
+    return labels.index(found) if found in labels else [label.casefold() for label in labels].index(found.casefold())
 
 
 def _clauses(sentence: str) -> list[str]:

@@ -6,8 +6,8 @@ better"). Negated, open and asked clauses ("the first is not better", "whether t
 better?") state none. The rest is in ``tasks/verdict_rules.py``.
 """
 
-import functools
 import re
+from collections.abc import Sequence
 
 from lit_listener.tasks.verdict_rules import (
     ADVERBS,
@@ -23,8 +23,6 @@ from lit_listener.tasks.verdict_rules import (
     PARTIAL,
     PEOPLE_PREFER,
     VerdictRules,
-    answer_label,
-    label_finder,
 )
 
 _NUMBERED = rf"{NUMBERED_NOUN}(?:[012]|one|two|(?-i:[AB]))\b"
@@ -51,7 +49,6 @@ _ALTERNATIVE = re.compile(rf"{_IMAGE}\s+or\s+{_IMAGE}", re.IGNORECASE)
 _COUNTS_FROM_ZERO = re.compile(rf"\b{NUMBERED_NOUN}0\b", re.IGNORECASE)
 
 
-@functools.cache
 def pair_verdicts(labels: tuple[str, ...] = ("0", "1")) -> VerdictRules:
     """The rules for two images.
 
@@ -61,7 +58,7 @@ def pair_verdicts(labels: tuple[str, ...] = ("0", "1")) -> VerdictRules:
     Args:
         labels: The answer's label for the first image, and that for the second.
     """
-    return VerdictRules(_SUBJECT, _OBJECT, answer_label(labels), _ALTERNATIVE, _image_index, label_finder(labels))
+    return VerdictRules(_SUBJECT, _OBJECT, _ALTERNATIVE, _image_index, labels)
 
 
 def stated_verdict(trace: str) -> int | None:
@@ -74,7 +71,7 @@ def strip_verdicts(trace: str) -> str:
     return pair_verdicts().strip(trace)
 
 
-def _image_index(name: str, trace: str) -> int:
+def _image_index(name: str, trace: str, labels: Sequence[str]) -> int:
     """0 or 1 for the name of an image, as `_IMAGE` matches it."""
     words = name.lower().split()
     if any(word in ("first", "1st") for word in words):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from lit_listener.tasks.verdicts import stated_verdict, strip_verdicts
+from lit_listener.tasks.verdicts import pair_verdicts, stated_verdict, strip_verdicts
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,27 @@ def test_swapped_names_swap_the_verdict(kind):
 def test_strip_verdicts(trace, left):
     assert strip_verdicts(trace) == left
     assert stated_verdict(strip_verdicts(trace)) is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "trace", "verdict"),
+    [
+        (("1", "2"), "The answer is 1.", 0),
+        (("1", "2"), "Image 1 is better.", 0),
+        (("1", "2"), "The answer is 0.", None),
+        (("yes", "no"), "So the answer is yes.", 0),
+        (("yes", "no"), "So the answer is No.", 1),  # which denies nothing
+        (("yes", "no"), "The answer is not no.", None),
+        (("yes", "no"), "The second image is better.", 1),
+        (("A", "B"), "The answer is B.", 1),
+        (("A", "B"), "The answer is a matter of taste.", None),
+    ],
+)
+def test_other_labels_are_told_as_well(labels, trace, verdict):
+    rules = pair_verdicts(labels)
+    assert rules.stated(trace) == verdict
+    if verdict is not None:
+        assert rules.strip(f"It is red. {trace}") == "It is red."
 
 
 @pytest.mark.parametrize(
