@@ -1,5 +1,7 @@
 """The pairwise task: its questions, rewards and demonstrations."""
 
+from typing import Any
+
 import pytest
 from PIL import Image
 
@@ -18,7 +20,7 @@ def read(task: PairwisePreference, text: str, *, truncated: bool = False):
     return task.parse([text.encode()], truncated=truncated)
 
 
-def terse(template: str, **other: str) -> PairwisePreference:
+def terse(template: str, **other: Any) -> PairwisePreference:
     return PairwisePreference(template, system=None, **other)
 
 
@@ -216,3 +218,44 @@ def test_retelling_keeps_the_trace_out_of_the_question():
 def test_a_retold_trace_neither_tells_its_answer_nor_ends_the_reply(trace, heard):
     task = terse("{prompt}{image_0}{image_1}", continuation="[{trace}]<answer>")
     assert task.retell_continuation(trace) == f"[{heard}]<answer>"
+
+
+# ---- other forms of reply --------------------------------------------------------------------------------------------
+
+
+def test_answers_alone():
+    task = terse("{prompt}{image_0}{image_1}", thinks=False)
+    assert task.write(Demonstration(show(), trace="I have finished thinking.", answer=1)) == "<answer>1</answer>"
+    assert (task.opening("thoughts"), task.closing(b"<think>a")) == ("<answer>", (0, "<answer>"))
+    transcript = read(task, "<answer>1</answer>")
+    assert (transcript.well_formed, transcript.answer, transcript.think) == (True, 1, None)
+    assert task.format_reward([transcript, read(task, "<think>a</think><answer>1</answer>")]) == [1.0, 0.0]
+    assert task.beyond_repair(b"<think>")
+    assert not task.contradicts(transcript)
+
+
+def test_answers_in_words():
+    task = terse("{prompt}{image_0}{image_1}", labels=("1", "2"), answer="Image {label} is better")
+    assert task.labels == ("1", "2")
+    text = task.write(Demonstration(show(), trace="so", answer=0))
+    assert text == "<think>so</think><answer>Image 1 is better</answer>"
+    assert read(task, text).answer == 0
+    assert task.opening("so") == "<think>so</think><answer>Image"
+    assert task.retell_continuation("so") == "Somebody's explanation: so\n\nMy own answer: <answer>Image"
+    assert task.in_words(1) == "2 (the second image is better)"
+    assert task.contradicts(read(task, "<think>Image 1 is better.</think><answer>Image 2 is better</answer>"))
+
+
+def test_the_default_wording_tells_the_form_of_the_answer():
+    task = PairwisePreference(labels=("A", "B"), answer="Image {label}")
+    for question in (task.encode(show()), task.retell_question(show())):
+        text = question.messages[-1]["content"][-1]["text"]
+        assert "Image A if the first image is better, Image B if the second image is better." in text
+    alone = PairwisePreference(thinks=False).encode(show()).messages[-1]["content"][-1]["text"]
+    assert "think" not in alone.lower()
+    assert alone.endswith("\n<answer>0 or 1</answer>")
+
+
+def test_labels_must_be_two():
+    with pytest.raises(ValueError, match="labels must be two, one for each image"):
+        PairwisePreference(labels=("0", "1", "2"))
