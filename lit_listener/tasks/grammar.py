@@ -4,8 +4,11 @@
 better</answer>``), or answer without a thought (``<answer>1</answer>``). A ``Grammar`` says which, once; whatever
 reads, writes or completes a reply asks it.
 
-The label's *place* is where a model's probabilities of the labels are read. It lies behind the words that all answers
-begin with, less the white space at their end: `` 1`` is one token in most vocabularies.
+The label's *place* is where a model's probabilities of the labels are read: behind the words that all answers begin
+with. Whether the space at their end belongs to the label's token is the tokenizer's affair. Where a reply is read,
+either is taken. Where one is led up to the label, the space is written if the labels are numbers, and left to the label
+if they are words: the tokenizers of Qwen2 and its successors cut ``Image 1`` into ``Image``, a space and ``1``, but
+``Image A`` into ``Image`` and `` A``.
 """
 
 import re
@@ -47,6 +50,11 @@ class Grammar:
                 f"answer must be words with {_SLOT} exactly once, without '<' and without white space at its ends, "
                 f"got {answer!r}"
             )
+        if self.before_label != self.before_label.rstrip() and len(set(self._are_numbers)) > 1:
+            raise ValueError(
+                f"labels: behind the words {self.before_label!r} all must be numbers or none, for tokenizers treat the "
+                f"space before a number in another way, got {self.labels}"
+            )
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -61,7 +69,11 @@ class Grammar:
     @property
     def opens(self) -> str:
         """What leads to the label's place: the answer's tag and the words before the label."""
-        return (ANSWER_OPENS + self.before_label.encode().rstrip()).decode()
+        return ANSWER_OPENS.decode() + (self.before_label if all(self._are_numbers) else self.before_label.rstrip())
+
+    @property
+    def _are_numbers(self) -> list[bool]:
+        return [label[0].isdecimal() for label in self.labels]
 
     @property
     def tags(self) -> list[bytes]:

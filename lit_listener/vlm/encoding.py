@@ -256,17 +256,19 @@ def label_token_ids(tokenizer: Any, labels: Sequence[str]) -> tuple[tuple[int, .
     """For each answer label the ids of its single-token spellings ("1" and " 1").
 
     Raises:
-        ValueError: a label is no single token of this tokenizer, so no probability can be read for it.
+        ValueError: a label, written without a space, is no single token of this tokenizer, so that no probability can
+            be read for it.
     """
     spellings = []
     for label in labels:
         encoded = [tokenizer.encode(text, add_special_tokens=False) for text in (label, f" {label}")]
         ids = tuple(dict.fromkeys(e[0] for e in encoded if len(e) == 1 and e[0] != tokenizer.unk_token_id))
-        if not ids:
+        if not ids or len(encoded[0]) != 1:  # behind a tag no space is written: " yes" alone would not be found there
             written = tokenizer.convert_ids_to_tokens(encoded[0])
             raise ValueError(
                 f"the tokenizer of {tokenizer.name_or_path!r} lacks the answer label {label!r}: expected one known "
-                f"token, got {written}. Choose other labels or another model."
+                f"token, got {written}. Choose other labels (letters, say, in the place of 10), put words that all "
+                f"answers share into the task's option answer, or take another model"
             )
         spellings.append(ids)
     return tuple(spellings)

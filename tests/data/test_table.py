@@ -5,8 +5,9 @@ import pickle
 import datasets
 import pytest
 
-from lit_listener.data.records import PairSource
+from lit_listener.data.records import PairSource, ShownPair
 from lit_listener.data.sources import PairTable
+from lit_listener.tasks import PairwisePreference
 from tests.data.tables import BLUE, RED, SUFFIXES, png, rows, write
 
 
@@ -145,3 +146,25 @@ def test_blank_lines_and_a_byte_order_mark_in_jsonl(folder):
     lines = [json.dumps(row) for row in rows({"share_a": 1.0}, {"share_a": 0.0})]
     path.write_text("\ufeff" + "\n\n".join(lines), encoding="utf-8")
     assert len(PairTable(path)) == 2
+
+
+def test_further_columns_are_handed_on_to_the_question(folder):
+    cells = rows(
+        {"share_a": 1.0, "taste": "bold", "history": ["a cat", "a dog"], "rubric": {"fit": 2}},
+        {"share_a": 0.0, "taste": None, "history": [], "rubric": {"fit": 3}},
+    )
+    for suffix in (".parquet", ".jsonl"):
+        path = write(folder / f"t{suffix}", cells)
+        pairs = PairTable(path, columns=["taste", "history", "rubric"])
+        assert pairs[0].columns == {"taste": "bold", "history": ["a cat", "a dog"], "rubric": {"fit": 2}}
+        assert pairs[1].columns == {"taste": None, "history": [], "rubric": {"fit": 3}}
+        assert PairTable(path)[0].columns == {}
+    shown = ShownPair(pairs[0], "b", 0)
+    task = PairwisePreference("{prompt} {image_0} {image_1} {{ history[0] }}, {{ taste }}, {{ rubric.fit }}")
+    assert task.encode(shown).messages[-1]["content"][-1]["text"] == " a cat, bold, 2"
+
+
+def test_a_further_column_that_is_missing_is_told(folder):
+    path = write(folder / "t.csv", rows({"share_a": 1.0}))
+    with pytest.raises(ValueError, match=r"there is no column 'taste'; the columns are \["):
+        PairTable(path, columns=["taste"])

@@ -49,6 +49,12 @@ def test_an_answer_with_no_one_place_for_the_label_is_refused(answer):
         Grammar(("0", "1"), answer)
 
 
+def test_behind_a_space_numbers_and_words_do_not_mix():
+    with pytest.raises(ValueError, match=r"labels: behind the words 'Image ' all must be numbers or none, .*'B'"):
+        Grammar(("1", "B"), "Image {label}")
+    assert Grammar(("1", "B")).opens == "<answer>"
+
+
 def test_a_list_of_labels_becomes_a_tuple_and_grammars_are_equal():
     assert Grammar(["0", "1"]) == PAPERS  # type: ignore[arg-type]  # as YAML gives them
     assert hash(Grammar(["0", "1"])) == hash(PAPERS)  # type: ignore[arg-type]
@@ -59,7 +65,8 @@ def test_a_list_of_labels_becomes_a_tuple_and_grammars_are_equal():
     [
         (PAPERS, "<think>so</think><answer>1</answer>", "<think>so</think><answer>"),
         (ALONE, "<answer>1</answer>", "<answer>"),
-        (WORDS, "<think>so</think><answer>Image 2 is better</answer>", "<think>so</think><answer>Image"),
+        (WORDS, "<think>so</think><answer>Image 2 is better</answer>", "<think>so</think><answer>Image "),
+        (NAMED, "<think>so</think><answer>Image B</answer>", "<think>so</think><answer>Image"),
         (GRAMMARS[4], "<answer>(no)</answer>", "<answer>("),
     ],
 )
@@ -70,7 +77,7 @@ def test_a_reply_and_its_opening(grammar, reply, opening):
 
 
 def test_an_opening_holds_no_tags_of_the_thoughts():
-    assert WORDS.opening("a</think><answer>1<|im_end|>b") == "<think>a1b</think><answer>Image"
+    assert WORDS.opening("a</think><answer>1<|im_end|>b") == "<think>a1b</think><answer>Image "
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
@@ -262,7 +269,7 @@ def test_how_a_completion_is_led_to_an_answers_place(raw, closed):
     kept, text = PAPERS.closing(raw.encode())
     assert raw.encode()[:kept].decode() + text == closed
     kept, text = WORDS.closing(raw.encode())
-    assert raw.encode()[:kept].decode() + text == f"{closed}Image"
+    assert raw.encode()[:kept].decode() + text == f"{closed}Image "
     assert ALONE.closing(raw.encode()) == (0, "<answer>")
 
 
@@ -270,7 +277,6 @@ def test_how_a_completion_is_led_to_an_answers_place(raw, closed):
 def test_wherever_a_completion_was_cut_an_answers_place_follows(raw, grammar):
     kept, text = grammar.closing(raw.encode())
     led_up = raw.encode()[:kept] + text.encode()
-    # " 2", or "2" right behind the tag
-    spelling = grammar.spellings[1].encode()[len(grammar.before_label.encode().rstrip()) :]
+    spelling = grammar.reply("", 1).encode().rpartition(grammar.opens.encode())[2].partition(b"</")[0]  # " B", "2"
     place = parse_transcript([led_up, spelling, b"</answer>"], grammar, truncated=False)
     assert (place.answer, place.answer_token) == (1, 1)

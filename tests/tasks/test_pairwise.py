@@ -240,8 +240,8 @@ def test_answers_in_words():
     text = task.write(Demonstration(show(), trace="so", answer=0))
     assert text == "<think>so</think><answer>Image 1 is better</answer>"
     assert read(task, text).answer == 0
-    assert task.opening("so") == "<think>so</think><answer>Image"
-    assert task.retell_continuation("so") == "Somebody's explanation: so\n\nMy own answer: <answer>Image"
+    assert task.opening("so") == "<think>so</think><answer>Image "
+    assert task.retell_continuation("so") == "Somebody's explanation: so\n\nMy own answer: <answer>Image "
     assert task.in_words(1) == "2 (the second image is better)"
     assert task.contradicts(read(task, "<think>Image 1 is better.</think><answer>Image 2 is better</answer>"))
 

@@ -116,7 +116,7 @@ def test_the_answer_of_unified_reward_think():
     tokens = [b"<think>\n1. Semantic consistency: Image 1 (9/10)", b"\n</think>\n<", b"answer", b">", b"Image", b" 1"]
     transcript = task.parse([*tokens, b" is", b" better", b"</", b"answer", b">"], truncated=False)
     assert (transcript.outcome, transcript.answer, transcript.answer_token) == ("ok", 0, 5)
-    assert task.retell_continuation("so").endswith("My own answer: <answer>Image")
+    assert task.retell_continuation("so").endswith("My own answer: <answer>Image ")
 
 
 def test_the_bundled_names_are_told_in_the_help():

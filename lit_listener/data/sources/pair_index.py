@@ -27,6 +27,8 @@ class PairColumns:
     generator_b: str | None = None
     category: str | None = None
     """Column with the kind of prompt; None: the source does not tell."""
+    further: tuple[str, ...] = ()
+    """Columns that are handed on as they are, for questions that name them."""
 
     def name(self, cells: dict[str, Any], stem: str, row: int) -> str:
         """What a row, or the list it is of, is called.
@@ -37,6 +39,10 @@ class PairColumns:
             row: The row's number.
         """
         return f"{stem}-{row}" if self.pair_id is None else str(cells[self.pair_id])
+
+    def handed_on(self, cells: dict[str, Any]) -> dict[str, Any]:
+        """The cells of a row's further columns."""
+        return {column: cells[column] for column in self.further}
 
     def prompt_name(self, cells: dict[str, Any]) -> str:
         """What a row's prompt is called."""

@@ -169,6 +169,7 @@ class TablePairs(PairSource):
             else ListPlaces(name, item_a, item_b, *found.ranks_N2[index].tolist()),
             score_a=score_a,
             score_b=score_b,
+            columns=columns.handed_on(cells_a),
         )
 
     def _leave_out_unreadable(self) -> int:

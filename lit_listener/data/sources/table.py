@@ -45,6 +45,8 @@ class PairTable(TablePairs):
         category: column with the kind of prompt, by which figures are broken down.
         score_a: column with another judge's score of image A, higher is better; goes with score_b.
         score_b: column with another judge's score of image B.
+        columns: further columns, which the task's wording may name: what a user likes, a rubric, a history. Their cells
+            are handed on as they are: text, numbers, lists and records.
 
     Raises:
         FileNotFoundError: There is no such table.
@@ -68,6 +70,7 @@ class PairTable(TablePairs):
         category: str | None = None,
         score_a: str | None = None,
         score_b: str | None = None,
+        columns: list[str] | None = None,
         **options: Any,
     ) -> None:
         if (score_a is None) != (score_b is None):
@@ -75,15 +78,16 @@ class PairTable(TablePairs):
         vote_columns, read_votes = way_of_voting(share_a, votes_a, votes_b, preferred)
         scores = [column for column in (score_a, score_b) if column is not None]
         named = [column for column in (id, category) if column is not None]
-        columns = [prompt, *named, image_a, image_b, *vote_columns, *scores]
+        further = tuple(columns or ())
+        read = [prompt, *named, image_a, image_b, *vote_columns, *scores, *further]
 
         def index(rows: Rows, bad: BadRows) -> PairIndex:
-            rows.require(*columns, hint=_HINT)
+            rows.require(*read, hint=_HINT)
             check_texts(bad, prompt, "a prompt")
             if id is not None:
                 check_names(bad, id)
             scores_N2 = np.stack([read_numbers(bad, column) for column in scores], axis=1) if scores else None
-            found = PairColumns(prompt, image_a, image_b, pair_id=id, category=category)
+            found = PairColumns(prompt, image_a, image_b, pair_id=id, category=category, further=further)
             return PairIndex.of_rows(found, read_votes(bad), scores_N2=scores_N2)
 
-        super().__init__(path, split, index=index, columns=columns, opening={}, **options)
+        super().__init__(path, split, index=index, columns=read, opening={}, **options)

@@ -49,4 +49,5 @@ class TableLists(ListSource):
             category=text_of(first, columns.category),
             scores=None if lists.scores_I is None else tuple(lists.scores_I[own].tolist()),
             items=tuple(items),
+            columns=columns.handed_on(first),
         )

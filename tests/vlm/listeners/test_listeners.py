@@ -210,7 +210,7 @@ def test_a_model_listener_is_frozen(heard_texts, tiny_folder, reader):
 
 def test_labels_that_the_listener_has_no_token_for_are_refused(tiny_folder, reader):
     class Words(PairwisePreference):
-        labels = ("first", "sesquipedalian")
+        labels = ("0", "sesquipedalian")
 
     with pytest.raises(ValueError, match=r"the tokenizer of '.*model' lacks the answer label 'sesquipedalian'"):
         ModelListener(str(tiny_folder)).prepare(Words(), reader.tokenizer)
