@@ -1,5 +1,6 @@
 """The Shapes world: prompts, renderers, voters and written thoughts, all from a seed."""
 
+from lit_listener.data.shapes.lists import ShapesList, ShapesLists, ShapesListTraces
 from lit_listener.data.shapes.renderers import RENDERERS, Renderer
 from lit_listener.data.shapes.scenes import Scene, Slips
 from lit_listener.data.shapes.traces import ShapesTraces, attribute_accuracy, displayed_scenes
@@ -9,6 +10,9 @@ __all__ = [
     "RENDERERS",
     "Renderer",
     "Scene",
+    "ShapesList",
+    "ShapesListTraces",
+    "ShapesLists",
     "ShapesPair",
     "ShapesPairs",
     "ShapesTraces",

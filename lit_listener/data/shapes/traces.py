@@ -87,12 +87,12 @@ def _better(scores: tuple[float, float], rng: np.random.Generator) -> int:
 
 def _describe(wanted: Scene, scenes: tuple[Scene, Scene]) -> str:
     return " ".join(
-        f"{ordinal}: {_check(scene, wanted)}, {scene.finish}, {scene.fit(wanted)} fit."
+        f"{ordinal}: {attribute_marks(scene, wanted)}, {scene.finish}, {scene.fit(wanted)} fit."
         for ordinal, scene in zip(_ORDINALS, scenes, strict=True)
     )
 
 
-def _check(scene: Scene, wanted: Scene) -> str:
+def attribute_marks(scene: Scene, wanted: Scene) -> str:
     """Each attribute, and whether it is the wanted one: "three yes red no circles yes"."""
     words = zip(scene.caption.split(), ("count", "colour", "shape"), strict=True)
     marks = ((word, "yes" if getattr(scene, name) == getattr(wanted, name) else "no") for word, name in words)

@@ -18,7 +18,7 @@ from lit_listener.data.shapes.renderers import RENDERERS, Renderer
 from lit_listener.data.shapes.scenes import Scene, attempt, random_prompt
 
 Split = Literal["train", "validation", "test"]
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _KEPT_TIES = 0.25
 """Share kept of the pairs whose two pictures are equally good; without it one pair in six would be such a coin flip."""
 
@@ -80,8 +80,8 @@ class ShapesPairs(PairSource):
             raise ValueError(f"renderers: expected one or more of {sorted(RENDERERS)}, got {renderers}")
         if size < 1:
             raise ValueError(f"size: a data set needs at least 1 pair, got size={size}")
-        if split not in _SPLITS:
-            raise ValueError(f"split: expected one of {list(_SPLITS)}, got {split!r}")
+        if split not in SPLITS:
+            raise ValueError(f"split: expected one of {list(SPLITS)}, got {split!r}")
         self.renderers = tuple(renderers)
         self.size = size
         self.split: Split = split
@@ -117,7 +117,7 @@ class ShapesPairs(PairSource):
         return index % self.size
 
     def _stream(self, index: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, _SPLITS.index(self.split), index])
+        return np.random.default_rng([self.seed, SPLITS.index(self.split), index])
 
     def _left_out(self, drawn: "_Drawn") -> bool:
         return self.drop_ties and 2 * drawn.for_a == drawn.votes
