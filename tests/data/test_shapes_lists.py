@@ -37,6 +37,13 @@ def test_splits_seeds_and_lengths_are_other_lists():
     assert len({first.list_id, *(other.list_id for other in others)}) == 4
 
 
+def test_lists_may_have_unequal_numbers_of_pictures():
+    lists = ShapesLists(["flat"], 90, images=4, fewest=2)
+    sizes = [len(lists[index].images) for index in range(90)]
+    assert [lists.size(index) for index in range(90)] == sizes
+    assert {size: sizes.count(size) > 15 for size in sizes} == {2: True, 3: True, 4: True}
+
+
 def test_ranks_are_those_of_the_voters_utility(lists):
     ties = 0
     for index in range(len(lists)):
@@ -58,7 +65,8 @@ def test_ranks_are_those_of_the_voters_utility(lists):
     [
         ({"renderers": ["oil"]}, r"renderers: expected one or more of .*, got \['oil'\]"),
         ({"size": 0}, "size: a data set needs at least 1 list, got size=0"),
-        ({"images": 1}, "images: a list needs at least 2 pictures, got images=1"),
+        ({"images": 1}, "images: a list needs at least 2 pictures, .*, got images=1"),
+        ({"images": 3, "fewest": 4}, "got images=3 and fewest=4"),
         ({"split": "dev"}, "split: expected one of .*, got 'dev'"),
     ],
 )

@@ -29,26 +29,40 @@ class ShapesLists(ListSource):
     Args:
         renderers: names of the renderers that drew the pictures; each picture's is chosen among them.
         size: number of lists.
-        images: pictures of a list, 2 or more.
+        images: pictures of a list, 2 or more; the most where ``fewest`` is given.
         split: which stream of lists; the splits share no seed.
         seed: seed of the world.
+        fewest: lists have this many pictures or more, drawn evenly; None for ``images`` in all of them.
 
     Raises:
         ValueError: for an unknown renderer or split, or a number that is too small.
     """
 
-    def __init__(self, renderers: list[str], size: int, images: int = 4, split: Split = "train", seed: int = 0) -> None:
+    def __init__(
+        self,
+        renderers: list[str],
+        size: int,
+        images: int = 4,
+        split: Split = "train",
+        seed: int = 0,
+        fewest: int | None = None,
+    ) -> None:
+        fewest = images if fewest is None else fewest
         unknown = sorted(set(renderers) - set(RENDERERS))
         if unknown or not renderers:
             raise ValueError(f"renderers: expected one or more of {sorted(RENDERERS)}, got {renderers}")
         if size < 1:
             raise ValueError(f"size: a data set needs at least 1 list, got size={size}")
-        if images < 2:
-            raise ValueError(f"images: a list needs at least 2 pictures, got images={images}")
+        if not 2 <= fewest <= images:
+            raise ValueError(
+                f"images: a list needs at least 2 pictures, and no more than images, got images={images} and "
+                f"fewest={fewest}"
+            )
         if split not in SPLITS:
             raise ValueError(f"split: expected one of {list(SPLITS)}, got {split!r}")
         self.renderers = tuple(renderers)
         self.images = images
+        self.fewest = fewest
         self.split: Split = split
         self.seed = seed
         self.voters = Voters()
@@ -61,14 +75,15 @@ class ShapesLists(ListSource):
         if not -len(self) <= index < len(self):
             raise IndexError(f"list {index} of a data set of {len(self)}")
         index %= len(self)
-        rng = np.random.default_rng([self.seed, SPLITS.index(self.split), index, self.images])
+        rng, count = self._stream(index)
         wanted = random_prompt(rng)
         worths: list[float] = [0.0]
         while len(set(worths)) == 1:
-            drawn_by = [RENDERERS[self.renderers[int(i)]] for i in rng.integers(len(self.renderers), size=self.images)]
+            drawn_by = [RENDERERS[self.renderers[int(i)]] for i in rng.integers(len(self.renderers), size=count)]
             scenes = tuple(attempt(wanted, renderer.slips, rng) for renderer in drawn_by)
             worths = [self.voters.utility(scene, wanted) for scene in scenes]
-        name = f"shapes-lists-{self.split}-{self.seed}-{'+'.join(self.renderers)}-{self.images}-{index}"
+        sizes = f"{self.fewest}to{self.images}"
+        name = f"shapes-lists-{self.split}-{self.seed}-{'+'.join(self.renderers)}-{sizes}-{index}"
         return ShapesList(
             prompt=wanted.caption,
             images=tuple(renderer.draw(scene, rng) for renderer, scene in zip(drawn_by, scenes, strict=True)),
@@ -83,7 +98,12 @@ class ShapesLists(ListSource):
 
     def size(self, index: int) -> int:
         """Number of pictures of the list at a place."""
-        return self.images
+        return self._stream(index % len(self))[1]
+
+    def _stream(self, index: int) -> tuple[np.random.Generator, int]:
+        """A list's random numbers, and how many pictures they give it."""
+        rng = np.random.default_rng([self.seed, SPLITS.index(self.split), index, self.fewest, self.images])
+        return rng, int(rng.integers(self.fewest, self.images + 1))
 
 
 class ShapesListTraces(Demonstrator):
