@@ -107,9 +107,12 @@ class Listwise(WordedTask):
         return len(self.labels)
 
     def label_of(self, shown: Shown) -> int | None:
-        """Index of the displayed image that people rank best; None where several share the best rank."""
+        """Index of the displayed image that people rank best, the first of several that share that rank.
+
+        None where all images tie. Rewards heed the ranks of all images, and not this label alone.
+        """
         ranks = self._list(shown).ranks
-        return ranks.index(min(ranks)) if ranks.count(min(ranks)) == 1 else None
+        return ranks.index(min(ranks)) if len(set(ranks)) > 1 else None
 
     # ---- rewarding -------------------------------------------------------------------------------------------------
 

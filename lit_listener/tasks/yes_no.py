@@ -95,6 +95,11 @@ class YesNoComparison(PairwisePreference):
         options = resolved(YesNoComparison, {**given, "thinks": thinks, "file": file})
         self._criteria = Text(options.pop("criteria"), "criteria")
         super().__init__(**options)
+        texts = (self._template, self._retelling, self._system)
+        if self._criteria.source != DEFAULT_CRITERIA and not any(
+            text and "criteria" in text.variables for text in texts
+        ):
+            raise ValueError("criteria are given, but no text names them: write {{ criteria }} into the template")
 
     def names(self, shown: Shown) -> dict[str, Any]:
         """What templates may name: the criteria too."""

@@ -59,8 +59,8 @@ def test_the_default_wording_names_the_images_shown_and_no_others():
     assert words(letters.retell_question(show((1, 2)))).endswith("Image A or Image B.")
 
 
-@pytest.mark.parametrize(("ranks", "label"), [((1, 1, 2), None), ((3, 1, 1), None), ((2, 2, 1), 2), ((1, 1), None)])
-def test_no_label_is_right_where_several_share_the_best_rank(ranks, label):
+@pytest.mark.parametrize(("ranks", "label"), [((1, 1, 2), 0), ((3, 1, 1), 1), ((2, 2, 1), 2), ((1, 1), None)])
+def test_the_first_of_the_best_is_the_label_and_none_where_all_tie(ranks, label):
     assert task().encode(show(ranks)).label == label
 
 

@@ -74,6 +74,13 @@ def test_thoughts_are_read_as_those_of_pairs():
     assert task.strip_verdicts("It is red. So the answer is no.") == "It is red."
 
 
+def test_criteria_that_no_text_names_are_refused():
+    plain = {"template": "{prompt}{image_0}{image_1}", "retelling": "{prompt}{image_0}{image_1}"}
+    assert YesNoComparison(**plain).labels == ("yes", "no")
+    with pytest.raises(ValueError, match=r"criteria are given, but no text names them: write {{ criteria }} into"):
+        YesNoComparison(**plain, criteria="- It is funny.")
+
+
 def test_labels_must_be_two():
     with pytest.raises(ValueError, match="labels must be two, one for each image"):
         YesNoComparison(labels=("yes", "no", "maybe"))
