@@ -18,6 +18,7 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from lit_listener.data.curriculum import WideningWindow
 from lit_listener.data.records import (
     ListSource,
     PairSource,
@@ -53,10 +54,19 @@ class EpochOrder(DistributedSampler[Place]):
         rank: which process this is, from 0.
         ranks: processes that share the epoch.
         orders: balanced gives each pair one place, both gives it one for each display order; training is balanced.
+        curriculum: orders the pairs of a shuffled epoch; None: any order is as likely.
     """
 
     def __init__(
-        self, size: int, seed: int, *, shuffle: bool, rank: int = 0, ranks: int = 1, orders: Orders = "balanced"
+        self,
+        size: int,
+        seed: int,
+        *,
+        shuffle: bool,
+        rank: int = 0,
+        ranks: int = 1,
+        orders: Orders = "balanced",
+        curriculum: WideningWindow | None = None,
     ) -> None:
         if size < 1:
             raise ValueError(f"the data set is empty: need at least 1 pair, got {size}; check path, split and filters")
@@ -74,6 +84,7 @@ class EpochOrder(DistributedSampler[Place]):
         self._shuffle = shuffle
         self._rank = rank
         self._ranks = ranks
+        self._curriculum = curriculum
         self._next_epoch = 0
 
     def __len__(self) -> int:
@@ -95,7 +106,9 @@ class EpochOrder(DistributedSampler[Place]):
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the places of every epoch; a saved position means nothing under another identity."""
-        known = {"size": self._size, "seed": self._seed, "shuffle": self._shuffle}
+        known: dict[str, Any] = {"size": self._size, "seed": self._seed, "shuffle": self._shuffle}
+        if self._curriculum is not None:
+            known |= self._curriculum.identity
         return known | {"both_orders": True} if self._both else known
 
     def begin(self, epoch: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -103,7 +116,7 @@ class EpochOrder(DistributedSampler[Place]):
         self._next_epoch = epoch + 1 if self._shuffle else 0
         rng = np.random.default_rng([self._seed, epoch])
         labels = rng.permutation(self._size) % 2
-        indices = rng.permutation(self._size) if self._shuffle else np.arange(self._size)
+        indices = self._indices(rng, epoch) if self._shuffle else np.arange(self._size)
         labels = labels[indices]
         if self._both:
             indices = np.repeat(indices, 2)
@@ -114,6 +127,10 @@ class EpochOrder(DistributedSampler[Place]):
             labels = np.concatenate([labels, np.resize(labels, missing)])
         own = slice(self._rank, len(self) * self._ranks, self._ranks)
         return indices[own], labels[own]
+
+    def _indices(self, rng: np.random.Generator, epoch: int) -> npt.NDArray[np.int64]:
+        """The pairs of a shuffled epoch in order."""
+        return rng.permutation(self._size) if self._curriculum is None else self._curriculum.order(rng, epoch)
 
 
 class _Sized(Dataset[Place]):

@@ -239,6 +239,10 @@ class PairSource(ABC):
         """The prompt of the pair at a place; a source that can tell it without decoding the images does."""
         return self[index].prompt
 
+    def agreement(self, index: int) -> float:
+        """Share of the votes that went to the majority's image, in [0.5, 1]; told without decoding where it can be."""
+        return majority_share(self[index].share_a)
+
     def list_of(self, index: int) -> int | None:
         """Number of the ranked list that the pair at a place is of; None where pairs come as pairs.
 
@@ -372,6 +376,11 @@ class RatedSource(ABC):
     def prompt(self, index: int) -> str:
         """The prompt of the image at a place; a source that can tell it without decoding the image does."""
         return self[index].prompt
+
+
+def majority_share(share_a: float) -> float:
+    """Share of the votes on the majority's side, in [0.5, 1]."""
+    return max(share_a, 1.0 - share_a)
 
 
 def a_pair(shown: Shown, who: str) -> ShownPair:

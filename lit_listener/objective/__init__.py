@@ -1,6 +1,11 @@
 """The objective: advantages, policy loss, log-probabilities, soft scores and rewards as pure tensor functions."""
 
-from lit_listener.objective.advantages import AdvantageScale, group_advantages, zero_variance_groups
+from lit_listener.objective.advantages import (
+    AdvantageScale,
+    decoupled_advantages,
+    group_advantages,
+    zero_variance_groups,
+)
 from lit_listener.objective.log_probs import SUPPRESSED_LOGIT, completion_log_probs, label_logits, suppression_mask
 from lit_listener.objective.policy_loss import (
     ImportanceLevel,
@@ -20,6 +25,7 @@ __all__ = [
     "PolicyLoss",
     "both_orders_preference",
     "completion_log_probs",
+    "decoupled_advantages",
     "expected_rating",
     "group_advantages",
     "label_logits",

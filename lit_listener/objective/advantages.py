@@ -2,10 +2,11 @@
 
 Gambashidze et al. 2025, Eq. 1, with the population standard deviation. Two other scales are offered because dividing
 by a group's own deviation makes unit advantages of differences however small: none at all (Dr. GRPO, Liu et al.
-2025), and the deviation of the whole batch.
+2025), and the deviation of the whole batch. Where a reward has several terms, each may be compared by itself before
+they are added up (GDPO, Liu et al. 2026).
 Left out: everything that produces rewards, and gathering them over ranks.
 
-Letters in names: P prompts (groups), G completions a group.
+Letters in names: P prompts (groups), G completions a group, K terms of a reward.
 """
 
 from collections.abc import Callable
@@ -79,6 +80,48 @@ def group_advantages(rewards_PG: Tensor, *, epsilon: float = 1e-4, scale: Advant
     centred_PG = rewards_PG - rewards_PG.mean(dim=1, keepdim=True)
     # Filled after the division: with epsilon 0 a constant group has just been divided by zero.
     return (centred_PG / _DIVISORS[scale](rewards_PG, epsilon)).masked_fill(constant_P[:, None], 0.0)
+
+
+def decoupled_advantages(
+    terms_KPG: Tensor, weights_K: Tensor, *, epsilon: float = 1e-4, scale: AdvantageScale = "std"
+) -> Tensor:
+    """Compare each term of the reward within its group by itself, then add up (GDPO, Liu et al. 2026, Eqs. 4 to 6).
+
+    A_k = (r_k - mean of the group) / (deviation + epsilon); A = sum of w_k A_k; the result is A / (deviation of A over
+    the batch + epsilon). The batch's mean, which Eq. 6 takes off, is 0: every group's A sums to 0.
+
+    Where terms are added up first, a term with a small deviation hardly counts beside one with a large deviation, and
+    different combinations may come to one sum. Here a weight says how much a term counts, whatever its scale.
+
+    Args:
+        terms_KPG: The terms, unweighted, shape [K, P, G], G >= 2.
+        weights_K: What each counts, shape [K].
+        epsilon: Added to each deviation, >= 0.
+        scale: What each term is divided by, as in `group_advantages`; GDPO is `std`.
+
+    Returns:
+        Advantages, shape [P, G], float32 (float64 for float64 terms); every row sums to 0. A group all of whose terms
+        are constant, or in which they cancel out, gets exactly 0.
+
+    Raises:
+        ValueError: If the shapes disagree, or as for `group_advantages`.
+
+    Example:
+        >>> import torch
+        >>> terms = torch.tensor([[[0.0, 1.0]], [[0.0, 0.1]]])  # a tenth counts as much as a whole
+        >>> decoupled_advantages(terms, torch.tensor([1.0, 1.0]), epsilon=0.0)
+        tensor([[-1.,  1.]])
+    """
+    if terms_KPG.ndim != 3 or weights_K.shape != terms_KPG.shape[:1] or not len(weights_K):
+        raise ValueError(
+            "terms must have shape [terms, prompts, completions] and weights [terms], with at least one term, got "
+            f"{list(terms_KPG.shape)} and {list(weights_K.shape)}"
+        )
+    advantages_KPG = torch.stack([group_advantages(terms_PG, epsilon=epsilon, scale=scale) for terms_PG in terms_KPG])
+    sum_PG = (weights_K.to(advantages_KPG)[:, None, None] * advantages_KPG).sum(0)
+    cancel_P = zero_variance_groups(sum_PG)
+    sum_PG = sum_PG.masked_fill(cancel_P[:, None], 0.0)
+    return (sum_PG / (sum_PG.std(correction=0) + epsilon)).masked_fill(cancel_P[:, None], 0.0)
 
 
 def _group_divisor(rewards_PG: Tensor, epsilon: float) -> Tensor:

@@ -2,8 +2,8 @@
 
 Gambashidze et al. 2025, Eq. 2, negated so that it is minimised; KL(policy || reference) by the k3 estimator (Schulman
 2020), exp(d) - d - 1 with d = log reference - log policy, per token. Variants: three normalisers (GRPO's mean over
-sequences, DAPO's mean over tokens, Dr. GRPO's constant length) and the importance ratio per token or per sequence
-(GSPO, Zheng et al. 2025).
+sequences, DAPO's mean over tokens, Dr. GRPO's constant length), the importance ratio per token or per sequence (GSPO,
+Zheng et al. 2025), and a bonus for the policy's entropy (as in A3C, Mnih et al. 2016), off by default.
 Left out: gathering counts over ranks. A caller that cuts a step into micro-batches passes the whole step's
 `denominator`.
 
@@ -50,6 +50,8 @@ def policy_loss(  # noqa: PLR0913 - five tensors and one keyword for each choice
     clip_low: float = 0.2,
     clip_high: float = 0.2,
     kl_weight: float = 0.04,
+    entropy_weight: float = 0.0,
+    entropy_NT: Tensor | None = None,
     normalizer: LossNormalizer = "sequence",
     importance: ImportanceLevel = "token",
     denominator: float | Tensor | None = None,
@@ -57,8 +59,8 @@ def policy_loss(  # noqa: PLR0913 - five tensors and one keyword for each choice
 ) -> PolicyLoss:
     """Compute the clipped objective minus the KL penalty, negated (Gambashidze et al. 2025, Eq. 2).
 
-    Gradients flow through `log_probs_NT` only. Whatever stands at masked places, inf and NaN included, reaches
-    neither value nor gradient.
+    Gradients flow through `log_probs_NT` only, and through `entropy_NT` where it has a weight. Whatever stands at masked
+    places, inf and NaN included, reaches neither value nor gradient.
 
     Args:
         log_probs_NT: Log-probabilities under the policy, nats, float32, shape [N, T].
@@ -70,6 +72,9 @@ def policy_loss(  # noqa: PLR0913 - five tensors and one keyword for each choice
         clip_low: The ratio is clipped below at 1 - clip_low; >= 0.
         clip_high: The ratio is clipped above at 1 + clip_high; >= 0.
         kl_weight: Weight of the KL estimate (lambda of Eq. 2), >= 0.
+        entropy_weight: Weight of the entropy, >= 0; each token's, times it, is taken off the token's loss.
+        entropy_NT: Entropy of the policy's distribution at each token, nats, shape [N, T]; None only with
+            entropy_weight 0.
         normalizer: `sequence`: each sequence's mean over its tokens, summed, / number of sequences. `token`: sum over
             tokens / number of tokens. `constant`: sum over tokens / (number of sequences x max_length).
         importance: `token`: a ratio a token. `sequence`: exp of the mean log-ratio of the sequence (GSPO); the KL
@@ -93,10 +98,16 @@ def policy_loss(  # noqa: PLR0913 - five tensors and one keyword for each choice
         >>> policy_loss(logp, logp, logp, torch.tensor([3.0]), mask).loss  # ratio 1, KL 0: minus the advantage
         tensor(-3.)
     """
-    for name, value in (("clip_low", clip_low), ("clip_high", clip_high), ("kl_weight", kl_weight)):
+    numbers = {
+        "clip_low": clip_low,
+        "clip_high": clip_high,
+        "kl_weight": kl_weight,
+        "entropy_weight": entropy_weight,
+    }
+    for name, value in numbers.items():
         if not value >= 0:
             raise ValueError(f"{name} must be >= 0, got {value}")
-    _check_shapes(log_probs_NT, old_log_probs_NT, reference_log_probs_NT, advantages_N, mask_NT)
+    _check_shapes(log_probs_NT, old_log_probs_NT, reference_log_probs_NT, advantages_N, mask_NT, entropy_NT)
     level = _choose(_IMPORTANCE, "importance", importance)
     total = _choose(_NORMALIZERS, "normalizer", normalizer).total
     mask_NT = mask_NT.bool()
@@ -122,6 +133,10 @@ def policy_loss(  # noqa: PLR0913 - five tensors and one keyword for each choice
         raise ValueError(
             f"kl_weight {kl_weight} needs reference_log_probs_NT, got None: pass them, or set kl_weight to 0"
         )
+    if entropy_weight > 0:
+        if entropy_NT is None:
+            raise ValueError(f"entropy_weight {entropy_weight} needs entropy_NT, got None: pass it, or set it to 0")
+        loss_NT = loss_NT - entropy_weight * entropy_NT.masked_fill(~mask_NT, 0.0)
 
     return PolicyLoss(
         loss=total(loss_NT.masked_fill(~mask_NT, 0.0), mask_NT) / _usable(denominator, mask_NT),
@@ -232,7 +247,12 @@ def _usable(denominator: float | Tensor, mask_NT: Tensor) -> float | Tensor:
 
 
 def _check_shapes(
-    log_probs_NT: Tensor, old_NT: Tensor, reference_NT: Tensor | None, advantages_N: Tensor, mask_NT: Tensor
+    log_probs_NT: Tensor,
+    old_NT: Tensor,
+    reference_NT: Tensor | None,
+    advantages_N: Tensor,
+    mask_NT: Tensor,
+    entropy_NT: Tensor | None,
 ) -> None:
     if log_probs_NT.ndim != 2:
         raise ValueError(f"log_probs_NT must have shape [sequences, tokens], got {list(log_probs_NT.shape)}")
@@ -240,6 +260,7 @@ def _check_shapes(
         "old_log_probs_NT": (old_NT, log_probs_NT.shape),
         "reference_log_probs_NT": (reference_NT, log_probs_NT.shape),
         "mask_NT": (mask_NT, log_probs_NT.shape),
+        "entropy_NT": (entropy_NT, log_probs_NT.shape),
         "advantages_N": (advantages_N, log_probs_NT.shape[:1]),
     }
     for name, (tensor, shape) in expected.items():

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from PIL.Image import Image
 from torchdata.stateful_dataloader import StatefulDataLoader
 
+from lit_listener.data.curriculum import Curriculum, WideningWindow
 from lit_listener.data.order import EpochOrder, Orders, TrainingSource, shown_items
 from lit_listener.data.overlap import normalised
 from lit_listener.data.records import Demonstration, Demonstrator, PairSource, Shown, ShownPair
@@ -37,6 +38,7 @@ class PreferenceData(lightning.LightningDataModule):
         anchors: anchors of each list, drawn by seed; every other image is compared with each of them.
         anchor: the one anchor of each list by its place in the list, from 0, or by its generator's name.
         check_overlap: in test, find out which test prompts are among those of ``train``, by their words.
+        curriculum: brings the pairs that people agree on first; null brings all pairs in any order.
         num_workers: processes that load pairs; 0 loads in the main process.
         seed: seed of shuffle and display order.
     """
@@ -54,6 +56,7 @@ class PreferenceData(lightning.LightningDataModule):
         anchors: int = 1,
         anchor: int | str | None = None,
         check_overlap: bool = True,
+        curriculum: Curriculum | None = None,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
@@ -76,6 +79,7 @@ class PreferenceData(lightning.LightningDataModule):
         self.check_overlap = check_overlap
         self.judged: Mapping[str, Collection[int]] = {}
         """Places of each test source that were judged before, and are left out of its loader."""
+        self.curriculum = curriculum
         self.num_workers = num_workers
         self.seed = seed
 
@@ -179,6 +183,7 @@ class PreferenceData(lightning.LightningDataModule):
         collate: Callable[[list[Shown]], list[Any]] | None = None,
     ) -> StatefulDataLoader:
         rank, ranks = self._ranks()
+        curriculum = self._curriculum_of(source) if shuffle else None
         order = EpochOrder(
             len(source),
             self.seed,
@@ -186,6 +191,7 @@ class PreferenceData(lightning.LightningDataModule):
             rank=rank,
             ranks=ranks,
             orders="balanced" if shuffle else self.eval_orders,
+            curriculum=curriculum,
         )
         return StatefulDataLoader(
             shown_items(source),
@@ -195,6 +201,21 @@ class PreferenceData(lightning.LightningDataModule):
             drop_last=shuffle and len(order) >= batch_size,
             collate_fn=collate or _as_they_are,
         )
+
+    def _curriculum_of(self, source: TrainingSource) -> WideningWindow | None:
+        """The order in which training goes through its pairs.
+
+        Raises:
+            ValueError: the source is none of pairs.
+        """
+        if self.curriculum is None:
+            return None
+        if not isinstance(source, PairSource):
+            raise ValueError(  # noqa: TRY004  # an option is wrong, not an argument's type
+                f"data.curriculum: it goes by people's agreement on pairs, and data.train ({type(source).__name__}) has "
+                "none; leave it out"
+            )
+        return self.curriculum.of(source, self.batch_size, self.seed)
 
     def _ranks(self) -> tuple[int, int]:
         """This process's rank, and how many processes there are."""

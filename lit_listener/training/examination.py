@@ -29,7 +29,8 @@ class Rescored:
     completions: Completions
     places: Sequence[int]
     """Each one's answer place."""
-    scores: Scores
+    scores: Scores | None
+    """None of a reference that is not there."""
 
 
 Rescore = Callable[[Sequence[str]], Rescored]
@@ -90,7 +91,9 @@ class Examination:
         found = Findings()
         if self.without_thinking:
             texts = [task.opening(FINISHED_THINKING)] * len(hearing.shown)
-            own_PL = policy(texts).scores.label_logits_NL.softmax(1).cpu()
+            scores = policy(texts).scores
+            assert scores is not None  # the policy is always there
+            own_PL = scores.label_logits_NL.softmax(1).cpu()
             found = replace(found, without_thinking_NL=own_PL.repeat_interleave(hearing.group_size, 0))
         if self.strip_verdicts:
             found = replace(found, stripped=_finite(listener.hear(_stripped(task, hearing, reference))))

@@ -6,8 +6,9 @@ reward, compare within groups, update (Gambashidze et al. 2025, sections 3.3 and
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -16,11 +17,14 @@ from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
 
 from lit_listener.data.records import Shown
-from lit_listener.objective import PolicyLoss, group_advantages, loss_denominator
+from lit_listener.objective import loss_denominator
 from lit_listener.tasks import Transcript
+from lit_listener.training.groups import AllGroups, Groups, Sampled
 from lit_listener.training.grpo_options import Objective, RewardWeights, Updates, check_batch, check_labels
 from lit_listener.training.grpo_update import pass_loss
+from lit_listener.training.lesson import Lesson, lesson_of
 from lit_listener.training.reasoner import Reasoner
+from lit_listener.training.reference_use import RefreshEvery, refuse_drift, use_of_reference
 from lit_listener.training.rewards import Judged, Rewards, RewardTerm, total_reward
 from lit_listener.training.rollout_state import RolledOut, Unfinished
 from lit_listener.training.step_report import (
@@ -37,7 +41,7 @@ from lit_listener.vlm.asked import Asked, packed_scores
 from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Heard
-from lit_listener.vlm.passes import Done, Pass
+from lit_listener.vlm.passes import Pass
 
 
 class ListenerGRPO(Reasoner):
@@ -50,10 +54,12 @@ class ListenerGRPO(Reasoner):
             of lit_listener.training.rewards or one of your own.
         objective: options of advantages and loss.
         updates: update epochs and minibatches.
+        groups: which groups a step learns from; by default all of its batch (AllGroups), else DynamicSampling.
+        reference_refresh: takes the policy for the reference every so many optimizer steps; null keeps the reference.
         kwargs: options of the reasoner.
     """
 
-    def __init__(
+    def __init__(  # one option each keeps a config flat
         self,
         *args: Any,
         group_size: int = 10,
@@ -61,6 +67,8 @@ class ListenerGRPO(Reasoner):
         reward_terms: dict[str, RewardTerm] | None = None,
         objective: Objective = Objective(),  # noqa: B008  # frozen
         updates: Updates = Updates(),  # noqa: B008  # frozen
+        groups: Groups | None = None,
+        reference_refresh: RefreshEvery | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -75,8 +83,23 @@ class ListenerGRPO(Reasoner):
         self.reward_terms = reward.terms(reward_terms or {})
         self.objective = objective
         self.updates = updates
+        self.groups = groups or AllGroups()
+        self.reference_refresh = reference_refresh
+        self.use_of_reference = use_of_reference(self.listener, objective.kl_weight)
+        if reference_refresh is not None:
+            refuse_drift(self.listener, objective.kl_weight)
         self.trail = StepTrail()
         self.unfinished: Unfinished | None = None
+
+    @property
+    def wants_reference(self) -> bool:
+        """Whether there is a KL term, or a listener that reads the reference."""
+        return self.objective.kl_weight > 0 or super().wants_reference
+
+    @property
+    def refreshes_reference(self) -> bool:
+        """Whether the reference follows the policy."""
+        return self.reference_refresh is not None
 
     @property
     def optimizer_steps_per_batch(self) -> int:
@@ -86,7 +109,7 @@ class ListenerGRPO(Reasoner):
     def training_step(self, batch: Sequence[Shown], batch_idx: int) -> None:
         """One rollout of P prompts x G completions, and the updates on it."""
         times = StepTimes(perf_counter())
-        check_batch(batch, self.updates)
+        check_batch(batch, self.updates, self.groups.learnt(len(batch)))
         asked = self.ask(batch, [(shown.epoch, shown.index) for shown in batch])
         check_labels(asked.shown, asked.labels)
         step = self._taken_up(asked) if self.unfinished else Unfinished(self.collect(asked, times), UpdateTotals())
@@ -99,42 +122,50 @@ class ListenerGRPO(Reasoner):
             times,
             self.group_size,
         )
-        self.trail.metrics = metrics
+        self.trail.metrics = metrics = metrics | step.rolled.metrics()
         self.log_dict(metrics, batch_size=len(batch))
         self.log("p_correct", metrics["listener/p_correct"], prog_bar=True, logger=False)
         self.log("reward", metrics["reward/total"], prog_bar=True, logger=False)
 
     def collect(self, asked: Asked, times: StepTimes) -> RolledOut:
-        """Roll out, read, score by the reference, hear the listener, reward, and compare within groups."""
+        """Sample groups until there are enough to learn from, and compare within them."""
+        sample = partial(self.sample, times=times)
+        found = self.groups.find(asked, sample, self.advantages, self.policy.vocabulary.pad_id)
+        sampled, advantages_N = found.sampled, found.advantages_N.to(self.device)
+        prompts = len(sampled.completions) // self.group_size
+        self.trail = StepTrail(
+            asked.shown[:prompts], asked.labels[:prompts], advantages_N=advantages_N, **vars(sampled)
+        )
+        rolled = RolledOut(
+            keys=asked.keys[:prompts],
+            completions=sampled.completions,
+            reference_NT=None if sampled.reference is None else sampled.reference.log_probs_NT,
+            advantages_N=advantages_N,
+            outcome=StepOutcome.of(sampled.rewards, sampled.heard, sampled.transcripts, sampled.completions),
+            places=found.places,
+            rounds=found.rounds,
+        )
+        return rolled if self.updates.on_policy else replace(rolled, old_NT=self._log_probs(self.lesson(asked, rolled)))
+
+    def sample(self, asked: Asked, times: StepTimes) -> Sampled:
+        """Roll out, read, score by the reference, hear the listener, reward."""
         trail = self.trail = StepTrail(asked.shown, asked.labels)
         trail.completions = completions = self.roll_out(
             asked, self.group_size, self.hopeless if self.sampling.stop_malformed else None
         )
         trail.transcripts = transcripts = self.read(completions)
-        times.rollout = times.lap()
-        trail.reference = reference = self.reference_scores(asked, completions, transcripts)
-        require_finite("the reference's log-probabilities", reference.log_probs_NT[completions.mask_NT])
+        times.rollout += times.lap()
+        trail.reference = reference = self.use_of_reference.scores(self, asked, completions, transcripts)
         trail.heard = heard = self.hear(self.listener, asked, completions, transcripts, reference)
         require_finite("the listener's probabilities", heard.p_label_NL[heard.readable_N])
-        times.reference = times.lap()
+        times.reference += times.lap()
         trail.rewards = rewards = self.reward(asked, completions, transcripts, heard)
         require_finite("rewards", rewards.total_N)
-        trail.advantages_N = advantages_N = self.advantages(rewards).to(self.device)
-        return RolledOut(
-            keys=asked.keys,
-            completions=completions,
-            reference_NT=reference.log_probs_NT,
-            old_NT=None if self.updates.on_policy else self._log_probs(asked, completions),
-            advantages_N=advantages_N,
-            outcome=StepOutcome.of(rewards, heard, transcripts, completions),
-        )
+        return Sampled(completions, transcripts, reference, heard, rewards)
 
     def advantages(self, rewards: Rewards) -> Tensor:
-        """Eq. 1 over the groups of all ranks, since a deviation may be the batch's; this rank's share of it."""
-        groups = len(rewards.total_N) // self.group_size
-        total_PG = ranks.dealt_together(rewards.total_N, groups).view(-1, self.group_size)
-        advantages_PG = group_advantages(total_PG, epsilon=self.objective.epsilon, scale=self.objective.advantage_scale)
-        return ranks.own_share(advantages_PG.flatten(), groups)
+        """Eq. 1 over groups of all ranks, since a deviation may be the batch's: shape [P, G]."""
+        return self.objective.compared(rewards, self.group_size)
 
     def reward(
         self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript], heard: Heard
@@ -153,28 +184,32 @@ class ListenerGRPO(Reasoner):
         )
         return total_reward(self.reward_terms, judged)
 
+    def lesson(self, asked: Asked, rolled: RolledOut) -> Lesson:
+        """The chosen groups that this rank learns from."""
+        return lesson_of(asked, rolled, self.objective, self.sampling.max_new_tokens)
+
     def update(self, asked: Asked, step: Unfinished) -> None:
         """The optimizer steps on one rollout that are left; every minibatch's loss is normalised over all of it.
 
         Raises:
             StopRequested: the run was asked to stop, and steps are left; they are kept as ``unfinished``.
         """
-        shares = list(_shares(len(asked.shown), self.updates.minibatches)) * self.updates.epochs
+        lesson = self.lesson(asked, step.rolled)
         self.policy.train()
-        for share in shares[step.totals.steps :]:
+        for share in (lesson.shares(self.updates.minibatches) * self.updates.epochs)[step.totals.steps :]:
             if step.totals.steps and ranks.any_rank(self.stop_requested):
                 self.unfinished = step
                 raise StopRequested
-            self._optimizer_step(asked, step, share)
+            self._optimizer_step(lesson, step, share)
         self.unfinished = None
         self.policy.eval()
 
-    def _optimizer_step(self, asked: Asked, step: Unfinished, share: slice) -> None:
+    def _optimizer_step(self, lesson: Lesson, step: Unfinished, share: slice) -> None:
         """One step on some of the prompts, pass by pass."""
         optimizer: Any = self.optimizers()
         scheduler: Any = self.lr_schedulers()
         counted = loss_denominator(
-            step.rolled.completions.mask_NT[self._rows(share)], self.objective.normalizer, self.sampling.max_new_tokens
+            lesson.mask_NT[lesson.rows(share)], self.objective.normalizer, self.sampling.max_new_tokens
         )
         denominator = ranks.summed(counted) / ranks.world_size()  # ranks' gradients are averaged, not summed
 
@@ -182,53 +217,43 @@ class ListenerGRPO(Reasoner):
             optimizer.zero_grad()
             totals = replace(step.totals)  # as it was, if this is begun again
             for each in passes:
-                result, entropy = self._loss(asked, step.rolled, each, denominator)
+                result, entropy = pass_loss(self._scores(lesson, each), lesson, each, self.objective, denominator)
                 require_finite("the loss", result.loss)
                 with contextlib.nullcontext() if each is passes[-1] else self._gradients_summed_later():
                     self.manual_backward(result.loss)
                 totals.add(result, entropy)
             return totals
 
-        step.totals = self._in_passes(gradients, asked, step.rolled.completions, share)
+        step.totals = lesson.in_passes(self.budget, gradients, share)
         step.totals.add_step(self.clip_to_norm())
         optimizer.step()
         optimizer.zero_grad()  # the next rollout can use their memory
         scheduler.step()
+        if self.reference_refresh is not None and self.reference is not None:
+            self.reference_refresh(self.policy, self.reference, self.global_step)
 
-    def _loss(self, asked: Asked, rolled: RolledOut, each: Pass, denominator: Tensor) -> tuple[PolicyLoss, Tensor]:
-        """Eq. 2 on the completions of a pass, and their mean entropy."""
-        scores = packed_scores(
+    def _scores(self, lesson: Lesson, each: Pass) -> Scores:
+        """The policy's word on the completions of a pass."""
+        return packed_scores(
             self.policy,
-            asked,
-            rolled.completions,
+            lesson.asked,
+            lesson.completions,
             each,
             self.sampling.temperature,
-            encode_images=self.policy_spec.train_vision,
+            encode_images=self.policy_spec.train_vision and torch.is_grad_enabled(),
         )
-        return pass_loss(scores, rolled, each, self.objective, denominator)
 
     @torch.no_grad()
-    def _log_probs(self, asked: Asked, completions: Completions) -> Tensor:
+    def _log_probs(self, lesson: Lesson) -> Tensor:
         """The sampling policy's log-probs, in the same passes as the updates will make them."""
         self.policy.train()
 
         def score(passes: Sequence[Pass]) -> list[Scores]:
-            return [packed_scores(self.policy, asked, completions, each, self.sampling.temperature) for each in passes]
+            return [self._scores(lesson, each) for each in passes]
 
-        shares = _shares(len(asked.shown), self.updates.minibatches)
-        parts = [part for share in shares for part in self._in_passes(score, asked, completions, share)]
-        return Scores.joined(parts, completions.ids_NT.shape[1]).log_probs_NT
-
-    def _in_passes(
-        self, work: Callable[[Sequence[Pass]], Done], asked: Asked, completions: Completions, share: slice
-    ) -> Done:
-        """Do work on the completions of some prompts in passes that fit."""
-        rows = self._rows(share)
-        return self.budget(
-            lambda passes: work([each.moved(share.start, rows.start) for each in passes]),
-            asked.prompts.lengths_P[share].tolist(),
-            completions.lengths_N[rows].tolist(),
-        )
+        shares = lesson.shares(self.updates.minibatches)
+        parts = [part for share in shares for part in lesson.in_passes(self.budget, score, share)]
+        return Scores.joined(parts, lesson.completions.ids_NT.shape[1]).log_probs_NT
 
     def _taken_up(self, asked: Asked) -> Unfinished:
         """The rollout that a resumed run stopped in the middle of.
@@ -237,30 +262,11 @@ class ListenerGRPO(Reasoner):
             ValueError: it was one of other pairs than are asked about now.
         """
         assert self.unfinished is not None
-        rolled = self.unfinished.rolled
-        if rolled.keys != asked.keys:
-            raise ValueError(
-                f"the run stopped in the middle of a rollout on the pairs (epoch, index) {rolled.keys}, but its data "
-                f"now begins with {asked.keys}; resume with the same data and batch size"
-            )
-        step = Unfinished(rolled.to(self.device), self.unfinished.totals)
-        outcome = rolled.outcome
-        self.trail = StepTrail(
-            shown=asked.shown,
-            labels=asked.labels,
-            completions=step.rolled.completions,
-            transcripts=self.read(step.rolled.completions),
-            heard=Heard(outcome.p_label_NL, outcome.readable_N, outcome.discarded_mass_N),
-            rewards=Rewards(
-                names=tuple(self.reward_terms),
-                terms_NK=outcome.terms_NK,
-                weights_K=torch.tensor([term.weight_at(self.global_step) for term in self.reward_terms.values()]),
-                total_N=outcome.total_N,
-                p_correct_N=outcome.p_correct_N,
-            ),
-            advantages_N=rolled.advantages_N,
-        )
-        return step
+        rolled, totals = self.unfinished.rolled.to(self.device), self.unfinished.totals
+        rolled.check_keys(asked.keys)
+        weights_K = torch.tensor([term.weight_at(self.global_step) for term in self.reward_terms.values()])
+        self.trail = rolled.trail(asked, self.read(rolled.completions), tuple(self.reward_terms), weights_K)
+        return Unfinished(rolled, totals)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the rollout whose updates are not done, if there is one."""
@@ -278,12 +284,3 @@ class ListenerGRPO(Reasoner):
         """Keep replicas from exchanging gradients after a micro-batch that is not the step's last."""
         strategy = self.trainer.strategy
         return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else contextlib.nullcontext()
-
-    def _rows(self, prompts: slice) -> slice:
-        """The completions of some prompts."""
-        return slice(prompts.start * self.group_size, prompts.stop * self.group_size)
-
-
-def _shares(count: int, parts: int) -> Iterator[slice]:
-    """0 … count - 1 dealt out among ``parts`` slices whose sizes differ by one at most."""
-    return (slice(count * part // parts, count * (part + 1) // parts) for part in range(parts))

@@ -20,6 +20,7 @@ from lit_listener.tasks import PairwisePreference, Task, Transcript
 from lit_listener.training.judging_module import JudgingModule
 from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
 from lit_listener.training.out_of_memory import TokenBudget
+from lit_listener.training.reference_use import counterparts, is_read
 from lit_listener.training.schedule import Schedule
 from lit_listener.training.strategies import data_parallel_mesh
 from lit_listener.vlm import ranks
@@ -84,7 +85,7 @@ class PolicyModule(JudgingModule):
         self.budget = TokenBudget(memory.max_tokens_per_pass)
         self.rollout_budget = TokenBudget(memory.max_rollout_tokens, "model.memory.max_rollout_tokens")
         self.image_cache = ImageCache(memory.cached_features_mib, frozen=not policy.train_vision)
-        self.strict_loading = False  # checkpoints hold trainable weights only
+        self.strict_loading = False  # checkpoints hold only weights that change
         self.register_state_dict_post_hook(_keep_trainable)  # type: ignore[no-untyped-call]
         self.stop_requested = False
         """Set by whoever wants training to stop at the next place where nothing is lost."""
@@ -109,8 +110,23 @@ class PolicyModule(JudgingModule):
         """The ranks that weights are sharded over; None where each process holds all of them."""
         return data_parallel_mesh(self._trainer, self.policy_spec)
 
+    @property
+    def wants_reference(self) -> bool:
+        """Whether anything reads the reference; where nothing does, there is none."""
+        return is_read([self.listener])
+
+    @property
+    def refreshes_reference(self) -> bool:
+        """Whether the reference's weights change, and so are a copy of their own and part of a checkpoint."""
+        return False
+
     def _load(self, mesh: DeviceMesh | None) -> None:
-        models = load(self.policy_spec, self.reference_name, empty=mesh is not None and ranks.rank() > 0)
+        models = load(
+            self.policy_spec,
+            self.reference_name if self.wants_reference else None,
+            empty=mesh is not None and ranks.rank() > 0,
+            changing_reference=self.refreshes_reference,
+        )
         self.models = models
         self.policy = models.policy
         self.reference = models.reference
@@ -118,10 +134,13 @@ class PolicyModule(JudgingModule):
         self.label_ids = label_token_ids(models.reader.tokenizer, self.task.labels)
         self.shares_vision = models.shares_vision
         self.trainable = [name for name, p in self.named_parameters() if p.requires_grad]
+        self.saved_names = list(self.trainable)
+        if self.refreshes_reference and models.reference is not None:
+            self.saved_names += counterparts(models.policy, models.reference)
         self.prepare_listener(self.listener)
         if self.reference_name == "start" and isinstance(self.listener, ReferenceListener):
             rank_zero_info("The listener is the reference, and hears with the weights that the policy starts from.")
-        if mesh is not None and self.shares_vision and models.reference.copy is not None:
+        if mesh is not None and self.shares_vision and models.reference and models.reference.copy is not None:
             models.reference.copy.drop_vision()  # a module can be sharded once
         self.shard_part(self, mesh)
 
@@ -167,7 +186,7 @@ class PolicyModule(JudgingModule):
         if self.models is None or "state_dict" not in checkpoint:  # a sharded one is loaded, and checked, by torch
             return
         found = set(checkpoint["state_dict"])
-        for what, names in (("lacks", set(self.trainable) - found), ("has also", found - set(self.trainable))):
+        for what, names in (("lacks", set(self.saved_names) - found), ("has also", found - set(self.saved_names))):
             if names:
                 raise ValueError(
                     f"the checkpoint holds other weights than this model trains: it {what} {len(names)} of them, for "
@@ -233,8 +252,15 @@ class PolicyModule(JudgingModule):
         """Parse every completion."""
         return self.thinker.read(completions)
 
-    def reference_scores(self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript]) -> Scores:
-        """Packed passes of the reference: its log-probabilities, and its label scores at the answers' places."""
+    def reference_scores(
+        self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript]
+    ) -> Scores | None:
+        """Packed passes of the reference: its log-probabilities, and its label scores at the answers' places.
+
+        None where there is no reference, since nothing reads it.
+        """
+        if self.reference is None:
+            return None
         places_N = torch.tensor([transcript.answer_token or 0 for transcript in transcripts], device=self.device)
         with self.reference.active() as backbone:
             return self.thinker.scores(backbone, self.seen_by_reference(backbone, asked), completions, places_N)
@@ -249,13 +275,13 @@ class PolicyModule(JudgingModule):
         asked: Asked,
         completions: Completions,
         transcripts: Sequence[Transcript],
-        reference: Scores,
+        reference: Scores | None,
     ) -> Heard:
         """A listener's word on every completion."""
         return listener.hear(self.hearing(asked, completions, transcripts, reference))
 
     def hearing(
-        self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript], reference: Scores
+        self, asked: Asked, completions: Completions, transcripts: Sequence[Transcript], reference: Scores | None
     ) -> Hearing:
         """What a listener is given of all completions."""
         content = completions.content_ids()
@@ -274,7 +300,7 @@ class PolicyModule(JudgingModule):
 
 
 def _keep_trainable(module: Any, state: dict[str, Any], prefix: str, local_metadata: Any) -> None:
-    """Leave frozen weights out of the state: they are loaded from where they came."""
-    kept = {prefix + name for name in getattr(module, "trainable", ())}
+    """Leave weights that never change out of the state: they are loaded from where they came."""
+    kept = {prefix + name for name in getattr(module, "saved_names", ())}
     for name in [name for name in state if name not in kept]:
         del state[name]

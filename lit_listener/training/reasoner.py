@@ -16,6 +16,7 @@ from lit_listener.evaluation.prediction import Prediction
 from lit_listener.training.examination import Examination, Rescored
 from lit_listener.training.judged import Completed, Parts, shown_facts
 from lit_listener.training.policy_module import PolicyModule
+from lit_listener.training.reference_use import is_read
 from lit_listener.training.run.evaluations import JUDGING
 from lit_listener.vlm.asked import Asked
 from lit_listener.vlm.completions import Completions
@@ -55,6 +56,11 @@ class Reasoner(PolicyModule):
         if self._examines and self.evaluation.text_judge is not None:
             # Lightning moves only modules, and those later
             self.evaluation.text_judge.prepare(self._trainer.strategy.root_device if self._trainer else self.device)
+
+    @property
+    def wants_reference(self) -> bool:
+        """Whether the listener, or the evaluation's own, reads the reference."""
+        return is_read([self.listener, self.evaluation.independent_listener])
 
     def judge(self, shown: Sequence[ShownPair], source: str = "") -> list[Prediction]:
         """One thought, answer and pair of soft scores for each pair that counts; the same whatever the batch."""
@@ -96,6 +102,8 @@ class Reasoner(PolicyModule):
     def _by_reference(self, asked: Asked, texts: Sequence[str]) -> Rescored:
         """The reference's answers after texts that somebody else wrote."""
         completions, places = self._written(texts)
+        if self.reference is None:
+            return Rescored(completions, places.tolist(), None)
         with self.reference.active() as backbone:
             scores = self.thinker.scores(backbone, self.seen_by_reference(backbone, asked), completions, places)
         return Rescored(completions, places.tolist(), scores)

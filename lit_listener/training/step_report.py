@@ -1,5 +1,6 @@
 """What a GRPO step tells of itself: the records it fills, and the metrics made of them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -145,12 +146,17 @@ class UpdateTotals:
         return cls(loss * share, kl, clipped, entropy, tokens, list(grad_norms))
 
     def metrics(self) -> dict[str, float]:
-        """Means under the ``policy/`` keys; the loss is that of one optimizer step on average."""
+        """Means under the ``policy/`` keys; the loss is that of one optimizer step on average.
+
+        They are over the tokens that were learnt from: without any, there are no means, and none of KL without a
+        reference.
+        """
+        tokens = self.tokens or math.nan
         return {
             "policy/loss": self.loss / len(self.grad_norms),
-            "policy/kl": self.kl / self.tokens,
-            "policy/entropy": self.entropy / self.tokens,
-            "policy/clip_share": self.clipped / self.tokens,
+            "policy/kl": self.kl / tokens,
+            "policy/entropy": self.entropy / tokens,
+            "policy/clip_share": self.clipped / tokens,
             "policy/grad_norm": sum(self.grad_norms) / len(self.grad_norms),
         }
 

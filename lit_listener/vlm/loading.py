@@ -108,35 +108,45 @@ class Models:
     """A policy, its frozen reference and what reads for them."""
 
     policy: Backbone
-    reference: Reference
+    reference: Reference | None
+    """None where none was asked for."""
     reader: Reader
     adapter: PeftModel | None
 
     @property
     def shares_vision(self) -> bool:
         """Whether one encoding of the images serves policy and reference."""
+        if self.reference is None:
+            return True
         with self.reference.active() as backbone:
             same = backbone.vision_tower is self.policy.vision_tower
         return same and not any(p.requires_grad for p in self.policy.vision_tower.parameters())
 
 
 def load(
-    spec: PolicySpec, reference: ReferenceName = "base", *, empty: bool = False, place: torch.device | None = None
+    spec: PolicySpec,
+    reference: ReferenceName | None = "base",
+    *,
+    empty: bool = False,
+    place: torch.device | None = None,
+    changing_reference: bool = False,
 ) -> Models:
     """Load a policy as specified, with its reference.
 
     Args:
         spec: what is asked for.
-        reference: which weights the frozen reference has.
+        reference: which weights the frozen reference has; None loads none.
         empty: read no weights: those of rank 0 are to come, by ``sharding.shard``.
         place: where weights are put that are read into 4 bits; by default the process's GPU, else the CPU.
+        changing_reference: the reference's weights are to change: with adapters it has one of its own, whatever it
+            starts from.
 
     Raises:
         FileNotFoundError: a local folder does not exist.
         ValueError: the model's family is not supported, or the specification contradicts itself.
     """
     if spec.lora is not None:
-        return _load_with_adapter(spec, reference, empty, place)
+        return _load_with_adapter(spec, reference, empty, place, changing_reference)
     if spec.quantization is not None:
         raise ValueError(
             f"policy.quantization: {spec.quantization}: 4-bit weights cannot train; set policy.lora to train adapters "
@@ -145,6 +155,10 @@ def load(
     if spec.start is not None and (Path(spec.start) / "adapter_config.json").is_file():
         raise ValueError(f"policy.start: {spec.start!r} is an adapter folder; set policy.lora to train it on")
     policy, reader = load_backbone(spec.start or spec.base, spec, empty=empty)
+    if reference is None:
+        policy.requires_grad_(True)
+        policy.vision_tower.requires_grad_(spec.train_vision)
+        return Models(_ready(policy, spec), None, reader, adapter=None)
     if reference == "start" or spec.start is None:
         frozen = copy.deepcopy(policy)
     else:
@@ -158,6 +172,11 @@ def load(
     policy.requires_grad_(True)
     policy.vision_tower.requires_grad_(spec.train_vision)
     differ = not empty and not _same_weights(frozen.vision_tower, policy.vision_tower)
+    if changing_reference and differ and not spec.train_vision:
+        raise ValueError(
+            f"model.reference_refresh: the vision tower of policy.start {spec.start!r} is not that of {spec.base!r}, "
+            "and since it does not train it would not be taken over; set model.reference to start"
+        )
     if not spec.train_vision and not ranks.any_rank(differ):
         frozen.model.model.visual = policy.vision_tower
     return Models(_ready(policy, spec), Reference(frozen), reader, adapter=None)
@@ -224,7 +243,9 @@ def load_backbone(
     return backbone, Reader(encoder, TokenBytes(tokenizer), tokenizer, image_processor)
 
 
-def _load_with_adapter(spec: PolicySpec, reference: ReferenceName, empty: bool, place: torch.device | None) -> Models:
+def _load_with_adapter(
+    spec: PolicySpec, reference: ReferenceName | None, empty: bool, place: torch.device | None, changing: bool
+) -> Models:
     assert spec.lora is not None
     base, reader = load_backbone(spec.base, spec, empty=empty, place=place)  # peft freezes it
     if spec.quantization is not None:
@@ -258,9 +279,16 @@ def _load_with_adapter(spec: PolicySpec, reference: ReferenceName, empty: bool, 
             frozen_adapter = "reference"
             adapted.load_adapter(spec.start, adapter_name=frozen_adapter, is_trainable=False)
         check_reach(adapted, spec)
+    if changing and frozen_adapter is None:
+        frozen_adapter = "reference"
+        with torch.random.fork_rng(), torch.device("meta") if empty else contextlib.nullcontext():
+            adapted.add_adapter(frozen_adapter, adapted.peft_config["default"])  # a fresh one changes nothing: the base
+        adapted.set_adapter("default")
+        for name, parameter in adapted.named_parameters():
+            parameter.requires_grad_(".default." in name)
     _no_dropout(adapted)
-    switch = AdapterSwitch(adapted, frozen_adapter)
-    return Models(_ready(base, spec), Reference(base, switch), reader, adapter=adapted)
+    frozen = None if reference is None else Reference(base, AdapterSwitch(adapted, frozen_adapter))
+    return Models(_ready(base, spec), frozen, reader, adapter=adapted)
 
 
 def _lora_config(lora: LoraSpec, train_vision: bool) -> LoraConfig:

@@ -45,6 +45,17 @@ def gathered(tensor: Tensor) -> Tensor:
     return torch.cat(parts).to(tensor.device, tensor.dtype)
 
 
+def gathered_rows(tensor: Tensor) -> Tensor:
+    """All ranks' tensors, joined along the first dimension, in which alone they may differ."""
+    if not _several():
+        return tensor
+    counts = gathered(torch.tensor([len(tensor)])).tolist()
+    padded = tensor.new_zeros(max(counts), *tensor.shape[1:])
+    padded[: len(tensor)] = tensor
+    parts = gathered(padded).split(max(counts)) if max(counts) else [tensor]
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=False)])
+
+
 def dealt_together(tensor: Tensor, groups: int) -> Tensor:
     """All ranks' rows in the order of one process: prompts are dealt out to ranks one by one, like cards.
 

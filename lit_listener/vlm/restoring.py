@@ -70,6 +70,7 @@ def with_adapter(spec: PolicySpec, reference: ReferenceName, place: torch.device
 
 def _take(policy: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Copy trained weights into a policy: exactly those that it trains."""
+    weights = {name: weight for name, weight in weights.items() if not _of_reference(name)}
     own = {_PREFIX + name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
     _refuse("lacks", own.keys() - weights.keys())
     _refuse("has also", weights.keys() - own.keys())
@@ -80,6 +81,11 @@ def _take(policy: nn.Module, weights: Mapping[str, Tensor]) -> None:
                 f"{list(parameter.shape)}"
             )
         parameter.data.copy_(weights[name])
+
+
+def _of_reference(name: str) -> bool:
+    """Whether a weight is the reference's, which is in the checkpoint where it followed the policy."""
+    return name.startswith("reference.") or ".reference." in name
 
 
 def _refuse(what: str, names: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL.Image import Image
 
-from lit_listener.data.records import PairSource, PreferencePair
+from lit_listener.data.records import PairSource, PreferencePair, majority_share
 from lit_listener.data.shapes.renderers import RENDERERS, Renderer
 from lit_listener.data.shapes.scenes import Scene, attempt, random_prompt
 
@@ -103,13 +103,22 @@ class ShapesPairs(PairSource):
 
     def prompt(self, index: int) -> str:
         """The prompt of the pair at a place; of pictures only those of ties that were left out before it are drawn."""
+        return self._facts(index).wanted.caption
+
+    def agreement(self, index: int) -> float:
+        """Share of the voters on the majority's side; pictures are drawn as for ``prompt``."""
+        drawn = self._facts(index)
+        return majority_share(drawn.for_a / drawn.votes)
+
+    def _facts(self, index: int) -> "_Drawn":
+        """What is known of the pair at a place before its pictures are drawn."""
         index = self._place(index)
         rng = self._stream(index)
         drawn = self._draw(rng)
         while self._left_out(drawn):
             self._images(drawn, rng)  # the stream goes on behind them
             drawn = self._draw(rng)
-        return drawn.wanted.caption
+        return drawn
 
     def _place(self, index: int) -> int:
         if not -self.size <= index < self.size:

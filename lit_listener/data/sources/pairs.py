@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lit_listener.data.images import MAX_PIXELS
-from lit_listener.data.records import ListPlaces, ListSource, PairSource, PreferencePair
+from lit_listener.data.records import ListPlaces, ListSource, PairSource, PreferencePair, majority_share
 from lit_listener.data.sources.bad_rows import BadRows, OnBadRow
 from lit_listener.data.sources.columns import Ints
 from lit_listener.data.sources.pair_index import PairIndex, text_of
@@ -119,6 +119,10 @@ class TablePairs(PairSource):
         """The prompt of the pair at a place; its images are not decoded."""
         prompt: str = self._rows.cells(int(self._index.rows_N2[index, 0]))[self._index.columns.prompt]
         return prompt
+
+    def agreement(self, index: int) -> float:
+        """Share of the votes on the majority's side; no cell is read."""
+        return majority_share(float(self._index.votes.shares_N[index]))
 
     def list_of(self, index: int) -> int | None:
         """Number of the ranked list that the pair at a place is of: its place in ``ranked_lists``, where there are any.

@@ -43,11 +43,13 @@ class Measured:
     optimizer_step: dict[str, float]
     smallest_pass: int
     """Tokens of a pass that is not cut any more."""
+    reading: Curve | None
+    """Bytes of a pass over prompts before a rollout; None where a training step does not sample."""
 
     @property
     def rolls_out(self) -> bool:
         """Whether a training step samples."""
-        return "reference pass" in self.curves
+        return self.reading is not None
 
     def passes(self, tokens: int) -> dict[str, dict[str, float]]:
         """Each kind of pass at a budget of tokens."""
@@ -62,7 +64,7 @@ class Measured:
         prompts = self.shape.rollout_prompts(tokens) * self.shape.prompt_tokens
         kept = min(tokens, self.shape.whole) + (self.prompt_copies - 1) * prompts
         logits = self.shape.rollout_rows(tokens) * self.logit_bytes
-        reading = self.curves["reference pass"](prompts)
+        reading = 0.0 if self.reading is None else self.reading(prompts)
         return {
             "keys and values": float(kept * self.token_bytes),
             "reading prompts, or logits": max(reading, logits),
@@ -84,7 +86,8 @@ def measure(reasoner: Reasoner, shown: Sequence[ShownPair], ranks: int, device_t
     spec = replace(
         spec, attention="sdpa", start=None if spec.lora else spec.start
     )  # flex, which holds less, has no meta
-    models = load(spec, reasoner.reference_name, empty=True)
+    reference = reasoner.reference_name if reasoner.wants_reference else None
+    models = load(spec, reference, empty=True, changing_reference=reasoner.refreshes_reference)
     listener = _listener(reasoner)
     prompts, shape = _step(reasoner, shown, models.reader)
     held = _weights(reasoner, models, listener)
@@ -101,6 +104,9 @@ def measure(reasoner: Reasoner, shown: Sequence[ShownPair], ranks: int, device_t
     held["image features"] = float(shape.prompts * features)  # the images of a step are encoded all at once
     samples = isinstance(reasoner, ListenerGRPO)
     curves = _curves(reasoner, models, listener, prompts, shape, device_type)
+    scoring = curves.pop("scoring pass", None)
+    if scoring is not None and isinstance(reasoner, ListenerGRPO) and reasoner.use_of_reference.makes_a_pass:
+        curves = {"reference pass": scoring, **curves}
     return Measured(
         shape=shape,
         held=held,
@@ -114,6 +120,7 @@ def measure(reasoner: Reasoner, shown: Sequence[ShownPair], ranks: int, device_t
         logits_chunk=footprint.logits_chunk_bytes(models.policy, shape.whole),
         optimizer_step={"scratch": sum(elements * cost.scratch for cost in costs) / ranks},
         smallest_pass=shape.smallest if samples else shape.whole,  # fine-tuning cuts nothing
+        reading=scoring,
     )
 
 
@@ -143,8 +150,9 @@ def _weights(reasoner: Reasoner, models: Models, listener: tuple[Backbone, Any] 
     spec = reasoner.policy_spec
     counted: set[int] = set()
     policy = footprint.weight_bytes(models.policy, four_bits=spec.quantization is not None, counted=counted)
-    reference = footprint.weight_bytes(models.reference, counted=counted)
-    if spec.lora is not None and spec.start is not None and reasoner.reference_name == "start":
+    reference = 0.0 if models.reference is None else footprint.weight_bytes(models.reference, counted=counted)
+    started = reasoner.wants_reference and reasoner.reference_name == "start"  # an adapter that is not read here
+    if spec.lora is not None and spec.start is not None and started and not reasoner.refreshes_reference:
         reference += sum(footprint.tensor_bytes(p) for p in models.policy.parameters() if p.requires_grad)
     loaded = reasoner.models is not None and models.shares_vision and not reasoner.shares_vision
     if loaded:  # the towers turned out to differ
@@ -189,7 +197,7 @@ def _curves(
     if isinstance(reasoner, ListenerGRPO):
         policy.eval()
         costs = [footprint.scoring_bytes(policy, cut, device_type, label_ids=labels) + scratch for cut in rows]
-        curves["reference pass"] = Curve([(cut.tokens, cost) for cut, cost in zip(rows, costs, strict=True)])
+        curves["scoring pass"] = Curve([(cut.tokens, cost) for cut, cost in zip(rows, costs, strict=True)])
         if listener is not None:
             heard = [footprint.scoring_bytes(listener[0], cut, device_type, label_ids=listener[1]) for cut in rows]
             curves["listener's pass"] = Curve([(cut.tokens, cost) for cut, cost in zip(rows, heard, strict=True)])

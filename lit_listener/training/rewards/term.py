@@ -6,7 +6,7 @@ A config names further terms under ``model.reward_terms``, by the name that thei
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from lit_listener.data.records import Shown
 from lit_listener.tasks import Task, Transcript
+from lit_listener.training.rewards.weights import Weight, least_weight
+from lit_listener.vlm import ranks
 from lit_listener.vlm.listeners import Heard
 
 
@@ -48,11 +50,12 @@ class RewardTerm(ABC):
     """One term of the reward.
 
     Args:
-        weight: what it is multiplied by; finite. A penalty returns numbers below 0 and has a weight above 0.
+        weight: what it is multiplied by: a finite number, or a weight that changes, such as
+            lit_listener.training.rewards.Annealed. A penalty returns numbers below 0 and has a weight above 0.
     """
 
-    def __init__(self, weight: float = 1.0) -> None:
-        if not math.isfinite(weight):
+    def __init__(self, weight: float | Weight = 1.0) -> None:
+        if not math.isfinite(least_weight(weight)):
             raise ValueError(f"{type(self).__name__}: weight: expected a finite number, got {weight}")
         self.weight = weight
 
@@ -62,7 +65,7 @@ class RewardTerm(ABC):
         Args:
             step: optimizer steps made before.
         """
-        return self.weight
+        return self.weight.at(step) if isinstance(self.weight, Weight) else self.weight
 
     @abstractmethod
     def __call__(self, judged: Judged) -> Tensor:
@@ -83,6 +86,35 @@ class Rewards:
     def __getitem__(self, name: str) -> Tensor:
         """One of the terms, ``[N]``."""
         return self.terms_NK[:, self.names.index(name)]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Rewards"]) -> "Rewards":
+        """Those of completions that were rewarded one part after another, under the same weights."""
+        return replace(
+            parts[0],
+            terms_NK=torch.cat([part.terms_NK for part in parts]),
+            total_N=torch.cat([part.total_N for part in parts]),
+            p_correct_N=torch.cat([part.p_correct_N for part in parts]),
+        )
+
+    def of_all_ranks(self, groups: int) -> "Rewards":
+        """Those of every rank, in the order of one process.
+
+        Args:
+            groups: of this rank; the same number on every rank.
+        """
+        return replace(
+            self,
+            terms_NK=ranks.dealt_together(self.terms_NK, groups),
+            total_N=ranks.dealt_together(self.total_N, groups),
+            p_correct_N=ranks.dealt_together(self.p_correct_N, groups),
+        )
+
+    def picked(self, rows: Tensor) -> "Rewards":
+        """Those of some completions."""
+        return replace(
+            self, terms_NK=self.terms_NK[rows], total_N=self.total_N[rows], p_correct_N=self.p_correct_N[rows]
+        )
 
 
 def total_reward(terms: Mapping[str, RewardTerm], judged: Judged) -> Rewards:

@@ -3,6 +3,7 @@
 from lit_listener.vlm.listeners.controls import RandomListener, ShuffledListener
 from lit_listener.vlm.listeners.listener import Heard, Hearing, Listener
 from lit_listener.vlm.listeners.model import ModelListener
+from lit_listener.vlm.listeners.none import NoListener
 from lit_listener.vlm.listeners.reference import ReferenceListener
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Hearing",
     "Listener",
     "ModelListener",
+    "NoListener",
     "RandomListener",
     "ReferenceListener",
     "ShuffledListener",

@@ -17,6 +17,8 @@ class RandomListener(Listener):
         seed: seed of the noise, which is drawn anew for every completion.
     """
 
+    reads_reference = False
+
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         self.seed = seed

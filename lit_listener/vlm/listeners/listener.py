@@ -60,6 +60,15 @@ class Heard:
     discarded_mass_N: Tensor
     """Probability that went to tokens that are no label, before renormalising."""
 
+    @classmethod
+    def joined(cls, parts: Sequence["Heard"]) -> "Heard":
+        """A listener's word on completions that it heard one part after another."""
+        return cls(
+            torch.cat([part.p_label_NL for part in parts]),
+            torch.cat([part.readable_N for part in parts]),
+            torch.cat([part.discarded_mass_N for part in parts]),
+        )
+
     def p_correct_N(self, labels_N: Tensor) -> Tensor:
         """The probability of the right image, p_corr of Eq. 5."""
         return self.p_label_NL.gather(1, labels_N[:, None]).squeeze(1)
@@ -67,6 +76,9 @@ class Heard:
 
 class Listener(nn.Module, ABC):
     """A frozen judge of other models' thoughts."""
+
+    reads_reference: bool = True
+    """Whether it reads the reference's scores; where nobody does and there is no KL penalty, no reference is loaded."""
 
     def prepare(self, task: Task, tokenizer: object) -> None:
         """Load what is needed, once, before training.

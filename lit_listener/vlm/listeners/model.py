@@ -24,6 +24,8 @@ class ModelListener(Listener):
         dtype: number format of its weights.
     """
 
+    reads_reference = False
+
     def __init__(self, model: str, context: Literal["own", "reasoner"] = "own", dtype: DTypeName = "float32") -> None:
         super().__init__()
         self.name = model
