@@ -87,8 +87,9 @@ def decoupled_advantages(
 ) -> Tensor:
     """Compare each term of the reward within its group by itself, then add up (GDPO, Liu et al. 2026, Eqs. 4 to 6).
 
-    A_k = (r_k - mean of the group) / (deviation + epsilon); A = sum of w_k A_k; the result is A / (deviation of A over
-    the batch + epsilon). The batch's mean, which Eq. 6 takes off, is 0: every group's A sums to 0.
+    A_k = (r_k - mean of the group) / deviation; A = sum of w_k A_k; the result is A / (deviation of A over the batch +
+    epsilon). The batch's mean, which Eq. 6 takes off, is 0: every group's A sums to 0. To the deviations of the terms
+    nothing is added, as in the paper: terms that cancel out then do so exactly.
 
     Where terms are added up first, a term with a small deviation hardly counts beside one with a large deviation, and
     different combinations may come to one sum. Here a weight says how much a term counts, whatever its scale.
@@ -96,7 +97,7 @@ def decoupled_advantages(
     Args:
         terms_KPG: The terms, unweighted, shape [K, P, G], G >= 2.
         weights_K: What each counts, shape [K].
-        epsilon: Added to each deviation, >= 0.
+        epsilon: Added to the deviation over the batch, >= 0.
         scale: What each term is divided by, as in `group_advantages`; GDPO is `std`.
 
     Returns:
@@ -117,10 +118,12 @@ def decoupled_advantages(
             "terms must have shape [terms, prompts, completions] and weights [terms], with at least one term, got "
             f"{list(terms_KPG.shape)} and {list(weights_K.shape)}"
         )
-    advantages_KPG = torch.stack([group_advantages(terms_PG, epsilon=epsilon, scale=scale) for terms_PG in terms_KPG])
+    advantages_KPG = torch.stack([group_advantages(terms_PG, epsilon=0.0, scale=scale) for terms_PG in terms_KPG])
     sum_PG = (weights_K.to(advantages_KPG)[:, None, None] * advantages_KPG).sum(0)
     cancel_P = zero_variance_groups(sum_PG)
     sum_PG = sum_PG.masked_fill(cancel_P[:, None], 0.0)
+    if not epsilon >= 0:
+        raise ValueError(f"epsilon must be >= 0, got {epsilon}")
     return (sum_PG / (sum_PG.std(correction=0) + epsilon)).masked_fill(cancel_P[:, None], 0.0)
 
 

@@ -59,8 +59,8 @@ def policy_loss(  # noqa: PLR0913 - five tensors and one keyword for each choice
 ) -> PolicyLoss:
     """Compute the clipped objective minus the KL penalty, negated (Gambashidze et al. 2025, Eq. 2).
 
-    Gradients flow through `log_probs_NT` only, and through `entropy_NT` where it has a weight. Whatever stands at masked
-    places, inf and NaN included, reaches neither value nor gradient.
+    Gradients flow through `log_probs_NT` only, and through `entropy_NT` where it has a weight. Whatever stands at
+    masked places, inf and NaN included, reaches neither value nor gradient.
 
     Args:
         log_probs_NT: Log-probabilities under the policy, nats, float32, shape [N, T].

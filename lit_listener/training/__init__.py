@@ -1,9 +1,20 @@
 """Training: the reasoner, GRPO with a listener, supervised fine-tuning on traces, data; and a scorer as a judge."""
 
 from lit_listener.training.data_module import PreferenceData
+from lit_listener.training.groups import AllGroups, DynamicSampling
 from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.training.reasoner import Reasoner
+from lit_listener.training.reference_use import RefreshEvery
 from lit_listener.training.scorer_judge import ScorerJudge
 from lit_listener.training.trace_sft import TraceSFT
 
-__all__ = ["ListenerGRPO", "PreferenceData", "Reasoner", "ScorerJudge", "TraceSFT"]
+__all__ = [
+    "AllGroups",
+    "DynamicSampling",
+    "ListenerGRPO",
+    "PreferenceData",
+    "Reasoner",
+    "RefreshEvery",
+    "ScorerJudge",
+    "TraceSFT",
+]

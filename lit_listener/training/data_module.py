@@ -212,8 +212,8 @@ class PreferenceData(lightning.LightningDataModule):
             return None
         if not isinstance(source, PairSource):
             raise ValueError(  # noqa: TRY004  # an option is wrong, not an argument's type
-                f"data.curriculum: it goes by people's agreement on pairs, and data.train ({type(source).__name__}) has "
-                "none; leave it out"
+                f"data.curriculum: it goes by people's agreement on pairs, and data.train ({type(source).__name__}) "
+                "has none; leave it out"
             )
         return self.curriculum.of(source, self.batch_size, self.seed)
 

@@ -6,6 +6,7 @@ that is not too old (the hard update of TR-DPO, Gorbatovski et al. 2024).
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -67,6 +68,7 @@ def is_read(listeners: Iterable[Listener | None]) -> bool:
     return any(listener.reads_reference or listener.in_evaluation.reads_reference for listener in known)
 
 
+@dataclass(frozen=True)
 class RefreshEvery:
     """Takes the policy's weights for the reference's every so many optimizer steps.
 
@@ -76,10 +78,11 @@ class RefreshEvery:
         steps: optimizer steps between two copies; at least 1.
     """
 
-    def __init__(self, steps: int) -> None:
-        if steps < 1:
-            raise ValueError(f"model.reference_refresh.steps: expected at least 1 optimizer step, got {steps}")
-        self.steps = steps
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"model.reference_refresh.steps: expected at least 1 optimizer step, got {self.steps}")
 
     def __call__(self, policy: Backbone, reference: Reference, step: int) -> None:
         """Copy, if it is due after so many optimizer steps."""

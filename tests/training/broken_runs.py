@@ -1,5 +1,6 @@
 """Runs that are broken off at every place where they can be, and gone on with; what they leave is compared."""
 
+import copy
 import csv
 import math
 import shutil
@@ -86,17 +87,21 @@ class Setting:
     best: int = 1
     validated: bool = True
     trainer: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further ones of the model."""
+    data: dict[str, Any] = field(default_factory=dict)
 
     def module(self) -> Any:
         schedule = Schedule("linear", 3) if self.steps > 0 else Schedule()
         if self.sft:
             return TraceSFT(BLANK, task=Babble(), sampling=Sampling(4), optimizer=adam, schedule=schedule)
-        return grpo(optimizer=adam, schedule=schedule, updates=self.updates, group_size=2, sampling=Sampling(4))
+        settings: dict[str, Any] = {"updates": self.updates, "group_size": 2, "sampling": Sampling(4), **self.options}
+        return grpo(optimizer=adam, schedule=schedule, **copy.deepcopy(settings))
 
     def fit(self, folder: Path, *callbacks: Callback, resume: bool = False, **options: Any) -> Any:
         """Train, or go on in the same folder. Returns the module."""
         lightning.seed_everything(99 if resume else 0, verbose=False)  # streams must come from the checkpoint
-        sources: dict[str, Any] = {"num_workers": self.num_workers, "eval_batch_size": 1}
+        sources: dict[str, Any] = {"num_workers": self.num_workers, "eval_batch_size": 1, **self.data}
         if self.validated:
             sources["validation"] = {"near": pairs(2, split="validation"), "far": pairs(1, split="validation", seed=1)}
         if self.sft:

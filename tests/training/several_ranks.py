@@ -16,7 +16,7 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch.distributed.tensor import DTensor
 
 from lit_listener.data.shapes import ShapesTraces
-from lit_listener.training import TraceSFT
+from lit_listener.training import DynamicSampling, RefreshEvery, TraceSFT
 from lit_listener.training.grpo_options import Objective, Updates
 from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.training.memory_options import Memory
@@ -74,6 +74,18 @@ class KeepingGRPO(KeepsGradients, BabblingGRPO):
             replace(t, answer=None, answer_token=None) if p % 2 else t for t, p in zip(transcripts, prompt, strict=True)
         ]
 
+    def reward(self, asked: Any, *others: Any) -> Any:
+        rewards = super().reward(asked, *others)
+        if not getattr(self, "some_flat", False):
+            return rewards
+        flat = [index % 5 in (0, 3) for _, index in asked.keys for _ in range(self.group_size)]
+        flat_N = torch.tensor(flat)
+        return replace(
+            rewards,
+            terms_NK=rewards.terms_NK.masked_fill(flat_N[:, None], 1.0),
+            total_N=rewards.total_N.masked_fill(flat_N, 1.0),
+        )
+
 
 class KeepingSFT(KeepsGradients, TraceSFT):
     """Supervised fine-tuning."""
@@ -101,6 +113,13 @@ PASSES: dict[str, Any] = {"updates": Updates(2), "objective": Objective(normaliz
 """A pass for each group."""
 CUT: dict[str, Any] = {"updates": Updates(2, 2), "objective": Objective(normalizer="token"), "memory": Memory(72)}
 """Groups whose completions are long are cut, so that ranks come to unequal numbers of passes."""
+DYNAMIC: dict[str, Any] = {
+    "groups": DynamicSampling(2),
+    "objective": Objective(advantage_scale="batch"),
+    "some_flat": True,
+}
+"""Groups that teach something lie unevenly among the ranks, and there are not enough in every batch."""
+FREE: dict[str, Any] = {"objective": Objective(kl_weight=0.0), "listener": ModelListener("shapes-instruct")}
 KEEPS_FEATURES = Memory(72, cached_features_mib=1.0)
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ddp": ("ddp", {}),
@@ -109,6 +128,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ddp_cut": ("ddp", CUT),
     "ddp_batch_scale": ("ddp", {"objective": Objective(advantage_scale="batch", normalizer="constant")}),
     "ddp_shuffled": ("ddp", {"listener": ShuffledListener()}),
+    "ddp_gdpo": ("ddp", {"objective": Objective(advantages="per_term")}),
+    "ddp_mask_truncated": ("ddp", {"objective": Objective(mask_truncated=True, normalizer="token")}),
+    "ddp_dynamic": ("ddp", DYNAMIC),
+    "ddp_dynamic_minibatches": ("ddp", {**DYNAMIC, "groups": DynamicSampling(4), "updates": Updates(2, 2)}),
+    "ddp_kl_free": ("ddp", FREE),
     "ddp_sft": ("ddp", {"sft": True}),
     "fsdp": ("fsdp", {}),
     "fsdp_lora": ("fsdp", LORA),
@@ -125,6 +149,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {"policy": PolicySpec("shapes-instruct", start="shapes-warm-start"), "sampling": Sampling(8, temperature=3.0)},
     ),
     "fsdp_adapter": ("fsdp", {"goes_on_from_an_adapter": True, "reference": "start"}),
+    "fsdp_dynamic": ("fsdp", {**DYNAMIC, "policy": replace(BLANK, train_vision=True)}),
+    "fsdp_kl_free": ("fsdp", FREE),
+    "fsdp_refreshed": ("fsdp", {"listener": ModelListener("shapes-instruct"), "reference_refresh": RefreshEvery(2)}),
     "fsdp_sft": ("fsdp", {"sft": True}),
 }
 STRATEGIES = {
@@ -153,9 +180,9 @@ def module_of(case: str, folder: Path) -> Any:
         options["policy"] = write_adapter(folder)
     if options.pop("sft", False):
         return KeepingSFT(BLANK, task=Babble(), sampling=Sampling(4), optimizer=sgd)
-    unreadable = options.pop("every_other_unreadable", False)
+    unreadable, flat = options.pop("every_other_unreadable", False), options.pop("some_flat", False)
     module = grpo(KeepingGRPO, **options)
-    module.every_other_unreadable = unreadable
+    module.every_other_unreadable, module.some_flat = unreadable, flat
     return module
 
 
@@ -194,6 +221,7 @@ def by_two_ranks(module: str, *args: str) -> str:
 
 
 def main() -> None:
+    """The cases that are named, of those that are asked for."""
     folder, *cases = sys.argv[1:]
     for case in cases:
         left = run(case, Path(folder) / case, several=True)

@@ -9,7 +9,8 @@ import torch
 
 from lit_listener.data.records import Demonstration
 from lit_listener.objective import policy_loss
-from lit_listener.training import grpo_update, listener_grpo
+from lit_listener.training import grpo_update
+from lit_listener.training.lesson import even_shares
 from lit_listener.training.listener_grpo import Objective, RewardWeights, Updates
 from lit_listener.training.memory_options import Memory
 from lit_listener.vlm.backbone import Backbone
@@ -196,7 +197,7 @@ def watch_ratios(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 4])
 def test_prompts_are_dealt_out_evenly_among_minibatches(parts):
-    slices = [(part.start, part.stop) for part in listener_grpo._shares(4, parts)]
+    slices = [(part.start, part.stop) for part in even_shares(4, parts)]
     assert len(slices) == parts
     assert [at for start, stop in slices for at in range(start, stop)] == [0, 1, 2, 3]
     sizes = [stop - start for start, stop in slices]

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from lit_listener.data.curriculum import Curriculum
+from lit_listener.training import DynamicSampling, RefreshEvery
+from lit_listener.training.grpo_options import Objective, RewardWeights
 from lit_listener.training.listener_grpo import Updates
+from lit_listener.training.rewards import Annealed
+from lit_listener.vlm.listeners import ModelListener
 from tests.training.broken_runs import Break, How, Setting, break_and_go_on, differences, left_by
 from tests.training.tiny_runs import Seen
 
@@ -23,6 +28,21 @@ SETTINGS = {
     "supervised": Setting(sft=True, trainer=SEVERAL),
     "workers": Setting(num_workers=2, steps=4, trainer=SEVERAL),
     "every second rollout": Setting(every=2, trainer={"val_check_interval": 1}),
+    "dynamic sampling": Setting(
+        steps=12, updates=Updates(2, 1), trainer=SEVERAL, options={"groups": DynamicSampling(1), "group_size": 3}
+    ),
+    "a curriculum and a changing weight": Setting(
+        data={"curriculum": Curriculum(0.4, 2)},
+        options={
+            "reward": RewardWeights(listener=Annealed(1.0, 0.0, 4)),
+            "objective": Objective(advantages="per_term"),
+        },
+    ),
+    "a reference that follows": Setting(
+        steps=8,
+        updates=Updates(2, 1),
+        options={"listener": ModelListener("shapes-blank"), "reference_refresh": RefreshEvery(3)},
+    ),
     "no validation": Setting(validated=False, best=0),
 }
 
@@ -81,6 +101,14 @@ def test_between_two_steps_of_a_rollout(tmp_path, undisturbed):
     steps = [at for at, hook in enumerate(calls, 1) if hook == "on_before_optimizer_step"]
     gone_on = go_through("several steps a rollout", "asked", tmp_path, undisturbed, [steps[0], steps[13]])
     assert len(gone_on) == 2
+
+
+@pytest.mark.parametrize("name", ["dynamic sampling", "a reference that follows"])
+def test_within_a_rollout_of_which_more_is_kept(tmp_path, undisturbed, name):
+    calls = undisturbed(name)[1]
+    steps = [at for at, hook in enumerate(calls, 1) if hook == "on_before_optimizer_step"]
+    gone_on = go_through(name, "asked", tmp_path, undisturbed, [steps[4]])
+    assert len(gone_on) == 1
 
 
 # ---- every place, in minutes -----------------------------------------------------------------------------------------

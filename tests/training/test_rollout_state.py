@@ -41,7 +41,7 @@ def test_a_rollout_comes_back_from_a_file_as_it_was(stopped, tmp_path):
     torch.save(stopped.unfinished.state_dict(), tmp_path / "state.pt")
     back = Unfinished.from_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     before, after = stopped.unfinished.rolled, back.rolled
-    assert after.keys == before.keys
+    assert (after.keys, after.places, after.rounds) == (before.keys, before.places, before.rounds)
     assert back.totals == stopped.unfinished.totals
     for name in ("reference_NT", "old_NT", "advantages_N"):
         assert torch.equal(getattr(after, name), getattr(before, name)), name

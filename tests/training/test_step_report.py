@@ -196,6 +196,17 @@ def test_several_optimizer_steps_are_averaged():
     assert metrics["policy/entropy"] == pytest.approx(2.0)
 
 
+def test_without_a_token_to_learn_from_there_are_no_means():
+    done = UpdateTotals()
+    zeros = torch.zeros(1, 2)
+    nothing = torch.zeros(1, 2, dtype=torch.bool)
+    done.add(policy_loss(zeros, zeros, zeros, torch.ones(1), nothing), torch.tensor(0.0))
+    done.add_step(torch.tensor(0.0))
+    metrics = done.metrics()
+    assert metrics["policy/loss"] == 0
+    assert all(math.isnan(metrics[f"policy/{name}"]) for name in ("kl", "entropy", "clip_share"))
+
+
 def test_laps_add_up_to_the_step(monkeypatch):
     clock = iter([12.0, 15.5, 16.0])
     monkeypatch.setattr("lit_listener.training.step_report.perf_counter", lambda: next(clock))

@@ -32,17 +32,18 @@ class SoftOverlong(RewardTerm):
     length limit cut off is ``longest`` tokens long, unless a limit of its own is named here.
 
     Args:
-        cache: L_cache, the tokens over which the punishment grows; at least 1.
+        cache: L_cache, the tokens over which the punishment grows; at least 1. Null takes a fifth of L_max, as the
+            paper does (4,096 of 20,480).
         longest: L_max, in tokens, end token included; null takes ``model.sampling.max_new_tokens``.
         weight: what the whole punishment costs, in units of reward.
     """
 
-    def __init__(self, cache: int, longest: int | None = None, weight: float | Weight = 1.0) -> None:
+    def __init__(self, cache: int | None = None, longest: int | None = None, weight: float | Weight = 1.0) -> None:
         super().__init__(weight)
-        if cache < 1:
+        if cache is not None and cache < 1:
             raise ValueError(f"SoftOverlong: cache: expected at least 1 token, got {cache}")
-        if longest is not None and longest < cache:
-            raise ValueError(f"SoftOverlong: longest: expected at least cache ({cache}) tokens, got {longest}")
+        if longest is not None and longest < (cache or 1):
+            raise ValueError(f"SoftOverlong: longest: expected at least cache ({cache or 1}) tokens, got {longest}")
         self.cache = cache
         self.longest = longest
 
@@ -53,10 +54,11 @@ class SoftOverlong(RewardTerm):
             ValueError: L_cache is more than the length limit.
         """
         longest = judged.max_new_tokens if self.longest is None else self.longest
-        if longest < self.cache:
+        cache = max(1, round(longest / 5)) if self.cache is None else self.cache
+        if longest < cache:
             raise ValueError(
-                f"SoftOverlong: cache: {self.cache} tokens are more than the longest completion has, {longest} "
+                f"SoftOverlong: cache: {cache} tokens are more than the longest completion has, {longest} "
                 "(model.sampling.max_new_tokens); lower it"
             )
-        beyond_N = longest - self.cache - judged.lengths_N
-        return (beyond_N.float() / self.cache).clamp(-1.0, 0.0)
+        beyond_N = longest - cache - judged.lengths_N
+        return (beyond_N.float() / cache).clamp(-1.0, 0.0)
