@@ -37,6 +37,7 @@ SHAPES = [path for path in CONFIGS if path.parent.name == "shapes"]
 QWEN = [path for path in CONFIGS if path.parent.name == "qwen2_5_vl"]
 OVERLAYS = [path for path in CONFIGS if path.parent.name == "hardware"]
 DATA = [path for path in CONFIGS if path.parent.name == "data"]
+OBJECTIVE = [path for path in CONFIGS if path.parent.name == "objective"]
 EVALUATION = [path for path in CONFIGS if path.parent.name == "evaluation"]
 NAMES = {"instruct", "witness", "warm_start", "grpo", "grpo_listener", "random_listener"}
 
@@ -61,12 +62,12 @@ def test_the_configs_of_the_bundled_world_are_there():
 def test_the_configs_of_the_papers_and_of_hardware_are_there():
     assert {path.stem for path in QWEN} >= {"grpo_listener", "grpo", "sft"}
     assert {path.stem for path in OVERLAYS} >= {"qlora_1gpu", "lora_1gpu", "fsdp_8gpu", "ddp_lora_8gpu", "cpu_debug"}
-    assert len(SHAPES) + len(QWEN) + len(OVERLAYS) + len(DATA) + len(EVALUATION) == len(CONFIGS)
+    assert len(SHAPES) + len(QWEN) + len(OVERLAYS) + len(DATA) + len(EVALUATION) + len(OBJECTIVE) == len(CONFIGS)
 
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in CONFIGS if path not in [*DATA, *EVALUATION]],
+    [path for path in CONFIGS if path not in [*DATA, *EVALUATION, *OBJECTIVE]],
     ids=lambda path: f"{path.parent.name}-{path.stem}",
 )
 def test_a_config_opens_with_what_it_does_and_the_command_that_runs_it(path):
