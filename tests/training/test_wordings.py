@@ -1,5 +1,6 @@
 """Other questions than the papers' are trained on: lists, and pairs that are asked about by a column of their own."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,12 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from lightning.pytorch.callbacks import Callback
 
+from lit_listener.__main__ import main
 from lit_listener.data.demonstrators import AnswerOnly
 from lit_listener.data.records import Demonstration
 from lit_listener.data.shapes import ShapesLists, ShapesListTraces, ShapesPairs
 from lit_listener.data.sources import PairTable
+from lit_listener.judging.judge import Judge
 from lit_listener.tasks import Listwise, Outcome, PairwisePreference, Transcript
 from lit_listener.training import PreferenceData, TraceSFT
 from lit_listener.vlm.completions import Completions
@@ -162,3 +166,44 @@ def test_a_judge_learns_each_users_taste(tmp_path):
     guess = np.log(2) / len(reply)  # all tokens of the reply but the label are certain
     assert np.mean(noted.losses[-3:]) < guess / 2
     assert {text.partition("likes ")[2].partition(".")[0] for text in noted.asked} == {"red", "blue"}
+
+
+@pytest.mark.slow
+def test_a_run_and_its_export_need_no_wording_file(tmp_path):
+    """From a config that names a file to a judge in another place: the words are those of the file all along."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        'template: "{prompt}. first {image_0} second {image_1} Which is better?"\n'
+        'system: null\nlabels: ["A", "B"]\nanswer: "Image {label}"\n'
+    )
+    pairs = {"class_path": "lit_listener.data.shapes.ShapesPairs"}
+    config = {
+        "trainer": {"max_steps": 1, "accelerator": "cpu", "enable_progress_bar": False, "limit_val_batches": 0},
+        "model": {
+            "class_path": "lit_listener.training.TraceSFT",
+            "init_args": {
+                "policy": {"base": "shapes-instruct"},
+                "task": {"class_path": "lit_listener.tasks.PairwisePreference", "init_args": {"file": str(file)}},
+            },
+        },
+        "data": {
+            "train": {**pairs, "init_args": {"renderers": ["flat"], "size": 2}},
+            "traces": {"class_path": "lit_listener.data.shapes.ShapesTraces", "init_args": {"mix": {"thorough": 1.0}}},
+            "batch_size": 2,
+        },
+    }
+    written = tmp_path / "config.yaml"
+    written.write_text(yaml.safe_dump(config))
+    run = tmp_path / "run"
+    assert main(["fit", "--config", str(written), "--run_dir", str(run)]) == 0
+    file.unlink()
+    assert str(file) not in (run / "config.yaml").read_text()
+    assert main(["export", "--ckpt", str(run), "--output", str(tmp_path / "folder")]) == 0
+    card = json.loads((tmp_path / "folder" / "judge.json").read_text())
+    assert card["task"]["init_args"]["template"].endswith("Which is better?")
+    pair = ShapesPairs(["flat"], 1)[0]
+    asked = []
+    for model in (str(run), str(tmp_path / "folder")):
+        judge = Judge.load(model, device="cpu")
+        asked.append(judge.compare(pair.prompt, pair.image_a, pair.image_b, both_orders=False).p_a)
+    assert asked[0] == pytest.approx(asked[1], abs=1e-2)
