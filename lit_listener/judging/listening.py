@@ -13,7 +13,7 @@ from lit_listener.tasks.transcript import Outcome
 from lit_listener.vlm.asked import Asked
 from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
-from lit_listener.vlm.listeners import Hearing, Listener
+from lit_listener.vlm.listeners import Hearing, Listener, ListenerFailedError
 from lit_listener.vlm.loading import Reference
 from lit_listener.vlm.thinker import Thinker
 
@@ -61,6 +61,11 @@ class Ear:
                 in_passes=thinker.passes,
             )
         )
+        if not bool(heard.readable_N.all()):
+            raise ListenerFailedError(
+                f"the listener names no label after {int((~heard.readable_N).sum())} of {len(transcripts)} traces: ask "
+                "without it, or name another"
+            )
         p_second_N = heard.p_label_NL[:, 1]
         if not bool(torch.isfinite(p_second_N).all()):
             raise FloatingPointError("the listener's probabilities are NaN: its weights are no use in this format")

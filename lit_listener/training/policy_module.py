@@ -296,6 +296,7 @@ class PolicyModule(JudgingModule):
             trace_ids=heard_ids,
             reference=reference,
             in_passes=self.budget,
+            stop_asked=lambda: self.stop_requested,
         )
 
 

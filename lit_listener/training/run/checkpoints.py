@@ -20,6 +20,7 @@ from lit_listener.training.run.resuming import FreshOptions, LoopsTakenUp
 from lit_listener.training.run.stop_signals import StopSignals
 from lit_listener.training.stopping import StopRequested
 from lit_listener.vlm import ranks
+from lit_listener.vlm.listeners import ListenerFailedError
 
 _OURS = "run"
 """Key of a checkpoint under which this callback keeps what Lightning's record lacks."""
@@ -268,9 +269,10 @@ class RunCheckpoint(Checkpoint):
             return True
         if moment is None or moment.rows is None or moment.rollouts == 0 or trainer.global_step != moment.steps:
             return False
+        together = isinstance(exception, ListenerFailedError)  # all ranks are here
         insists = self._signals is not None and self._signals.insisted and isinstance(exception, KeyboardInterrupt)
         bad = isinstance(exception, FloatingPointError)  # the weights may be what is wrong
-        return trainer.world_size == 1 and not self._saving and not insists and not bad
+        return (trainer.world_size == 1 or together) and not self._saving and not insists and not bad
 
     def _save(self, trainer: lightning.Trainer, path: Path) -> None:
         """Write a checkpoint; what metrics it counts are on the disk before."""

@@ -4,7 +4,7 @@ What it is given is a ``Hearing``, and its word is ``Heard``: the probability of
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,11 @@ from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.passes import InPasses, at_once
 from lit_listener.vlm.streams import ItemKey
+
+
+def never() -> bool:
+    """Nobody asked to stop."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Hearing:
     """The reference's word on them; None where no reference was asked, and only a model of its own can hear."""
     in_passes: InPasses = at_once
     """Cuts a listener's own scoring into passes that fit."""
+    stop_asked: Callable[[], bool] = never
+    """Whether the run was asked to stop: who waits for something that may never come gives up then."""
 
     @property
     def group_size(self) -> int:
@@ -92,6 +99,10 @@ class Listener(nn.Module, ABC):
     def in_evaluation(self) -> "Listener":
         """Who listens in validation and test: itself; for a control, whose word says nothing, the reference."""
         return self
+
+    def metrics(self) -> dict[str, float]:
+        """What the last hearing took, for the step's log: the same keys each time; by default nothing."""
+        return {}
 
     @abstractmethod
     def hear(self, hearing: Hearing) -> Heard:

@@ -1,0 +1,1 @@
+"""A listener behind a server: the connection, the patience with it, what goes over the wire, and the listener."""
