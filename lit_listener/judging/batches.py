@@ -9,12 +9,13 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from lit_listener.judging.thoughts import Showing, Thought
 
+Done = TypeVar("Done")
 Think = Callable[[Sequence[Showing], int, bool], list[list[Thought]]]
 """Thinks about different showings, each as often as the number says, with somebody listening or not."""
 _WORTHWHILE = 16
@@ -73,7 +74,7 @@ class Batches:
             raise ValueError(f"batch_size: expected at least 1, got {size}")
         self.size = size
         self._think = think
-        self._at_once = at_once
+        self.at_once = at_once
         self._workers = _workers(at_once)
         self._shrinking = threading.Lock()
 
@@ -96,7 +97,7 @@ class Batches:
                     break
                 except Exception as error:  # whatever a source of showings raises: what came before it is not lost
                     failure = error
-                if len(running) > self._at_once:
+                if len(running) > self.at_once:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()
@@ -106,10 +107,14 @@ class Batches:
         if failure is not None:
             raise failure
 
+    def in_turn(self, work: Callable[[], Done]) -> Done:
+        """Do other work with the model where batches are computed, so that no more of either go side by side."""
+        return self._workers.submit(work).result()
+
     def _cut(self, showings: Iterable[Showing]) -> Iterator[list[Showing]]:
         size = self.size
         if isinstance(showings, Sequence):  # all are known: no worker shall be without
-            share = -(-sum(showing.rollouts for showing in showings) // self._at_once)
+            share = -(-sum(showing.rollouts for showing in showings) // self.at_once)
             size = min(size, max(_WORTHWHILE, share))
         batch: list[Showing] = []
         try:

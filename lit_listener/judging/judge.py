@@ -5,7 +5,8 @@ draws from random numbers of its own, keyed by the seed, the prompt and the disp
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,8 +22,10 @@ from lit_listener.judging.rewards import RewardFunction, reward_function
 from lit_listener.judging.scores import Scores
 from lit_listener.judging.thoughts import Showing, Thought, think
 from lit_listener.tasks import Task
+from lit_listener.vlm.thinker import Thinker
 
 Result = TypeVar("Result")
+Done = TypeVar("Done")
 
 
 class Judge(Scores):
@@ -269,6 +272,19 @@ class Judge(Scores):
             the thoughts about some of them, in their order, batch by batch.
         """
         return self._batches.thoughts(showings)
+
+    @property
+    def batches_at_once(self) -> int:
+        """Batches that are computed at the same time."""
+        return self._batches.at_once
+
+    def computed(self, work: Callable[[Thinker], Done]) -> Done:
+        """Have something else computed with the judge's model, in turn with its batches.
+
+        Raises:
+            Exception: what the work raised.
+        """
+        return self._batches.in_turn(partial(work, self._thinker))
 
     def _one(self, request: Request[Result]) -> Result:
         plan = request.plan()

@@ -63,6 +63,16 @@ class Scores:
         return cls(**{name: torch.cat([part[name] for part in padded]) for name in names})
 
 
+@dataclass(frozen=True)
+class Likeliest:
+    """The likeliest tokens at R places of completions: unscaled, nothing suppressed."""
+
+    ids_RK: Tensor
+    log_probs_RK: Tensor
+    own_log_probs_R: Tensor
+    """Of the tokens that stand there."""
+
+
 class Backbone(nn.Module):
     """A vision-language model behind four named passes.
 
@@ -175,6 +185,38 @@ class Backbone(nn.Module):
             return Scores(log_probs, entropy, empty, empty.sum(1))
         hidden_ND = hidden_NTD[torch.arange(len(hidden_NTD), device=hidden_NTD.device), answer_place_N]
         return Scores(log_probs, entropy, *label_logits(hidden_ND, weight_VD, label_ids))
+
+    def likeliest(
+        self, packed: PackedBatch, features_MD: Tensor, *, rows_R: Tensor, places_R: Tensor, count: int
+    ) -> Likeliest:
+        """The likeliest tokens at some places of packed completions, from one pass.
+
+        Args:
+            packed: the packed rows.
+            features_MD: image features of the rows' images.
+            rows_R: completions.
+            places_R: a token of each; what is told is predicted there, having read none of it.
+            count: K, tokens told of; fewer where the vocabulary has no more.
+
+        Raises:
+            FloatingPointError: logits are NaN or infinite.
+        """
+        hidden_PKD = self._hidden(
+            self._embed(packed.input_ids_PK, features_MD),
+            packed.position_ids_3PK,
+            packed_pattern(self.attention, packed, self._heads_per_key),
+        )
+        group = len(packed.source_NT) // len(hidden_PKD)
+        hidden_RD = hidden_PKD[rows_R // group, packed.source_NT[rows_R, places_R]]
+        parts = []
+        chunk = max(1, _LOGITS_PER_CHUNK // self.model.lm_head.weight.shape[0])
+        for hidden, own in zip(hidden_RD.split(chunk), packed.targets_NT[rows_R, places_R].split(chunk), strict=True):
+            log_probs_rV = self.model.lm_head(hidden).float().log_softmax(-1)
+            if not bool(log_probs_rV.isfinite().all()):
+                raise FloatingPointError("the model's logits are NaN or infinite: its weights are no use here")
+            top = log_probs_rV[:, : self.vocabulary.size].topk(min(count, self.vocabulary.size))
+            parts.append((top.indices, top.values, log_probs_rV.gather(1, own[:, None]).squeeze(1)))
+        return Likeliest(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
     def _hidden(self, inputs: dict[str, Any], positions_3BQ: Tensor, pattern: Pattern) -> Tensor:
         """The last hidden states ``[B, Q, D]`` of tokens that see each other as the pattern says."""

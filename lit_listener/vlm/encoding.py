@@ -133,12 +133,15 @@ class Encoder:
         self._image_id: int = config.image_token_id
         self._image_token: str = tokenizer.convert_ids_to_tokens(config.image_token_id)
 
-    def encode(self, questions: Sequence[Question], *, room: int = 0) -> PromptBatch:
+    def encode(
+        self, questions: Sequence[Question], *, room: int = 0, begun: Sequence[Sequence[int]] | None = None
+    ) -> PromptBatch:
         """Encode P questions.
 
         Args:
             questions: the questions; each may have another number and size of images.
             room: tokens that must remain free in the context for a completion.
+            begun: token ids with which each reply begins already, as a part of the prompt.
 
         Raises:
             PromptTooLongError: a prompt and its completion would not fit the model's context.
@@ -147,9 +150,9 @@ class Encoder:
         tokens_I = (grid_I3.prod(-1) // self.image_processor.merge_size**2).tolist()
         rows: list[list[int]] = []
         taken = 0
-        for question in questions:
+        for question, reply in zip(questions, begun or [()] * len(questions), strict=True):
             count = len(question.images)
-            rows.append(self._tokenize(question, tokens_I[taken : taken + count], room))
+            rows.append([*self._tokenize(question, tokens_I[taken : taken + count], room + len(reply)), *reply])
             taken += count
         images_P = torch.tensor([len(question.images) for question in questions])
         return self._pad(rows, pixel_values_RC, grid_I3, images_P)

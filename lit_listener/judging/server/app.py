@@ -23,6 +23,7 @@ from lit_listener.judging.server.documentation import body_docs, error_docs
 from lit_listener.judging.server.errors import Refusal, error_response
 from lit_listener.judging.server.guards import OwnPages, Token
 from lit_listener.judging.server.limits import Limits
+from lit_listener.judging.server.openai.routes import add_openai
 from lit_listener.judging.server.service import Service
 from lit_listener.judging.server.wire import (
     CompareAnswer,
@@ -53,6 +54,7 @@ def create_app(
     token: str | None = None,
     hosts: Collection[str] | None = None,
     batch_wait_ms: float = 5.0,
+    openai: bool = False,
 ) -> FastAPI:
     """The app of a judge; ``app.state.service`` is what answers in it.
 
@@ -62,6 +64,7 @@ def create_app(
         token: bearer token that judging and figures ask for; None for none.
         hosts: names that requests may call this server by (the header Host); None for any.
         batch_wait_ms: milliseconds that a batch which is not full waits for requests that are being read.
+        openai: let the judge's model be asked through an interface of OpenAI's shape too.
 
     Raises:
         ValueError: the token is empty, or the wait is negative.
@@ -84,6 +87,8 @@ def create_app(
     app.add_exception_handler(HTTPException, _http_error)
     _add_questions(app, service)
     _add_figures(app, service)
+    if openai:
+        add_openai(app, service, batch_wait_ms / 1000)
     _add_page(app)
     # the last is the outermost
     app.add_middleware(BodyLimit, limits=service.limits)
@@ -132,7 +137,7 @@ def _add_figures(app: FastAPI, service: Service) -> None:
                 "model": service.judge.name,
                 "version": __version__,
                 "can_listen": service.judge.can_listen,
-                "queue": service.batcher.waiting,
+                "queue": service.waiting,
             }
         )
 
@@ -182,4 +187,5 @@ async def _http_error(request: Request, error: Exception) -> Response:
         405: ("wrong_method", f"{where}: expected another method; /docs lists them"),
     }.get(error.status_code, ("bad_request", f"{where}: {error.detail}"))
     headers = error.headers or {}
-    return error_response(Refusal(error.status_code, code, message, headers), context_of(request.scope).request_id)
+    refusal = Refusal(error.status_code, code, message, headers)
+    return error_response(refusal, context_of(request.scope).request_id, request.url.path)

@@ -80,7 +80,7 @@ class Context:
             if ending.status:  # too late to say so
                 raise
             context.told["code"] = refusal.code
-            await error_response(refusal, context.request_id)(scope, receive, told)
+            await error_response(refusal, context.request_id, scope["path"])(scope, receive, told)
         finally:
             ending.tell()
         return None

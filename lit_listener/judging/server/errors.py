@@ -19,6 +19,8 @@ STATUSES: Mapping[int, str] = {
     504: "The answer was not ready in time.",
 }
 """The statuses of errors, and what each means."""
+_OPENAI = ("/v1/chat/", "/v1/models")
+_OPENAI_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 
 
 class Refusal(Exception):
@@ -44,10 +46,25 @@ def busy(message: str, retry_after_s: int) -> Refusal:
     return Refusal(429, "busy", message, {"Retry-After": str(retry_after_s)})
 
 
-def error_response(refusal: Refusal, request_id: str) -> JSONResponse:
-    """A refusal as it goes over the wire."""
+def error_response(refusal: Refusal, request_id: str, path: str = "") -> JSONResponse:
+    """A refusal as it goes over the wire: at addresses of OpenAI's shape in that shape.
+
+    Args:
+        refusal: what is said.
+        request_id: the request's.
+        path: the address that was asked.
+    """
+    if path.startswith(_OPENAI):
+        return _in_openai_shape(refusal, request_id)
     body: dict[str, Any] = {
         "error": {"code": refusal.code, "message": refusal.message},
         "request_id": request_id,
     }
     return JSONResponse(body, refusal.status, refusal.headers)
+
+
+def _in_openai_shape(refusal: Refusal, request_id: str) -> JSONResponse:
+    status = 400 if refusal.status == 422 else refusal.status  # what is wrong with a request has one status there
+    kind = _OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    error = {"message": refusal.message, "type": kind, "param": None, "code": refusal.code}
+    return JSONResponse({"error": error, "request_id": request_id}, status, refusal.headers)

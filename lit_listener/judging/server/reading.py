@@ -13,7 +13,7 @@ from lit_listener.judging.server.forms import read_form
 from lit_listener.judging.server.limits import Limits
 from lit_listener.judging.server.wire import FORMATS, CompareQuestion, Question, ScoreQuestion, read_question
 
-_BYTES_A_PIXEL = 3
+BYTES_A_PIXEL = 3
 _JPEG, _SCAN = b"\xff\xd8", b"\xff\xda"
 _MOST_SCANS = 100  # of a JPEG; progressive ones have about ten, and libtiff takes as many as this
 
@@ -26,6 +26,11 @@ class Understood:
     plan: Plan[Any]
     images: int
     completions: int
+
+    @property
+    def told(self) -> dict[str, int]:
+        """What the log says of it."""
+        return {"images": self.images, "completions": self.completions}
 
 
 def understand(
@@ -48,7 +53,7 @@ def understand(
     asked: Question = read_question(kind, read_form(body, content_type) if form else body, limits)
     if asked.listen and not judge.can_listen:
         raise Refusal(422, "no_listener", f"listen: no listener is known of {judge.name}: ask without listen")
-    pictures = [_picture(name, content, limits, lease) for name, content in asked.pictures().items()]
+    pictures = [read_picture(name, content, limits, lease) for name, content in asked.pictures().items()]
     try:
         plan = _request(asked, pictures).plan()
         judge.check(plan)
@@ -76,7 +81,18 @@ def _request(asked: Question, pictures: list[Picture]) -> Request[Any]:
     return RankRequest(asked.prompt, pictures, anchor=asked.anchor if given is None else given, **how)
 
 
-def _picture(name: str, content: bytes, limits: Limits, lease: Lease) -> Picture:
+def read_picture(name: str, content: bytes, limits: Limits, lease: Lease) -> Picture:
+    """Decode an image.
+
+    Args:
+        name: what messages call it.
+        content: a whole file.
+        limits: what it is held to.
+        lease: holds its pixels.
+
+    Raises:
+        Refusal: it is none, or beyond a limit.
+    """
     if content.startswith(_JPEG) and (scans := content.count(_SCAN)) > _MOST_SCANS:
         # each passes over the whole image, and may be a few bytes long: a small file would be decoded for hours
         raise Refusal(
@@ -93,5 +109,5 @@ def _picture(name: str, content: bytes, limits: Limits, lease: Lease) -> Picture
             "bad_image",
             f"{name}: {error}; send a whole {known} file of at most {limits.max_image_pixels} pixels",
         ) from error
-    lease.take(image.width * image.height * _BYTES_A_PIXEL)
+    lease.take(image.width * image.height * BYTES_A_PIXEL)
     return Picture(image)

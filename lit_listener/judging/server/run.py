@@ -39,6 +39,7 @@ def serve(  # noqa: PLR0913  # one option each
     max_queue: int = 256,
     max_held_mib: int = 4096,
     timeout_s: float = 120.0,
+    openai: bool = False,
 ) -> None:
     """Serve a judge over HTTP, with a web page at / and the addresses' documentation at /docs.
 
@@ -72,6 +73,9 @@ def serve(  # noqa: PLR0913  # one option each
         max_queue: requests held at once: being read, waiting or being judged; more are refused (429).
         max_held_mib: MiB of bodies and decoded images of all requests held at once; more are refused (429).
         timeout_s: seconds from a request's first byte to its answer, or else a refusal (504).
+        openai: let the model itself be asked too, through an interface of OpenAI's shape: /v1/chat/completions with
+            images as data URLs, max_tokens, temperature, seed, logprobs and vLLM's continue_final_message; so that it
+            can listen to a training (model.listener RemoteListener). Any bundled model or hub id can be served so.
 
     Raises:
         FileNotFoundError: there is no such model or token file.
@@ -119,7 +123,7 @@ def serve(  # noqa: PLR0913  # one option each
     )
     judge.preload_listener()
     hosts = {*_LOOPBACK, host} if loopback else None
-    app = create_app(judge, limits=limits, token=token, hosts=hosts, batch_wait_ms=batch_wait_ms)
+    app = create_app(judge, limits=limits, token=token, hosts=hosts, batch_wait_ms=batch_wait_ms, openai=openai)
     log_to_stderr()
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}"

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -23,6 +23,29 @@ _READERS = 4
 _JSON, _FORM = "application/json", "multipart/form-data"
 
 
+class Readable(Protocol):
+    """A request that was understood."""
+
+    @property
+    def told(self) -> dict[str, int]:
+        """What the log says of it."""
+
+
+Read = TypeVar("Read", bound=Readable)
+"""What a request is understood as."""
+
+
+class Queue(Protocol):
+    """Requests that wait for a batch."""
+
+    @property
+    def waiting(self) -> int:
+        """How many."""
+
+    def close(self) -> None:
+        """Answer them, and end."""
+
+
 class Service:
     """One judge, and all that stands between it and the network.
 
@@ -36,14 +59,24 @@ class Service:
         self.judge = judge
         self.limits = limits
         self.admission = Admission(limits)
-        self.metrics = Metrics(lambda: self.batcher.waiting, lambda: self.admission.inside)
+        self.metrics = Metrics(lambda: self.waiting, lambda: self.admission.inside)
         self.batcher = Batcher(
             judge,
             batch_wait_s,
             on_the_way=lambda: self.admission.reading > 0,
             report=self.metrics.batch,
         )
+        self._queues: list[Queue] = [self.batcher]
         self._readers = ThreadPoolExecutor(_READERS, "lit_listener-reading")
+
+    @property
+    def waiting(self) -> int:
+        """Requests of which something has yet to be taken into a batch."""
+        return sum(queue.waiting for queue in self._queues)
+
+    def also_batched_by(self, queue: Queue) -> None:
+        """Count and close another queue too."""
+        self._queues.append(queue)
 
     async def answer(self, request: Request, kind: type[Question]) -> tuple[Any, Any]:
         """Answer a request.
@@ -58,18 +91,46 @@ class Service:
         Raises:
             Refusal: it is not answered.
         """
-        content_type = _content_type(request)
+
+        def read(body: bytes, content_type: str, lease: Lease) -> Understood:
+            return understand(body, content_type, kind, self.judge, self.limits, lease)
+
+        understood, result = await self.answered(request, read, lambda understood: self.batcher.submit(understood.plan))
+        return understood.asked, result
+
+    async def answered(
+        self,
+        request: Request,
+        read: Callable[[bytes, str, Lease], Read],
+        submit: Callable[[Read], "Future[Any]"],
+        *,
+        only_json: bool = False,
+    ) -> tuple[Read, Any]:
+        """Answer a request of any kind.
+
+        Args:
+            request: its bytes have yet to come.
+            read: understands its body, of a content type, as far as a lease goes; called in a thread.
+            submit: has it answered.
+            only_json: whether forms are refused.
+
+        Returns:
+            what it was understood as, and its answer.
+
+        Raises:
+            Refusal: it is not answered.
+        """
+        content_type = _content_type(request, (_JSON,) if only_json else (_JSON, _FORM))
         lease = self.admission.come_in()
         limit_s = self.limits.timeout_s
         try:
             async with asyncio.timeout(limit_s) as clock:
-                understood = await self._understood(request, content_type, kind, lease)
-                future = self.batcher.submit(understood.plan)
-                told = {"images": understood.images, "completions": understood.completions}
+                understood = await self._understood(request, read, content_type, lease)
+                future = submit(understood)
                 context = context_of(request.scope)
-                context.told |= told
-                log_line("accepted", request_id=context.request_id, queue=self.batcher.waiting, **told)
-                return understood.asked, await _awaited(future, request)
+                context.told |= understood.told
+                log_line("accepted", request_id=context.request_id, queue=self.waiting, **understood.told)
+                return understood, await _awaited(future, request)
         except TimeoutError:
             if not clock.expired():
                 raise
@@ -81,7 +142,9 @@ class Service:
         finally:
             self.admission.leave(lease)
 
-    async def _understood(self, request: Request, content_type: str, kind: type[Question], lease: Lease) -> Understood:
+    async def _understood(
+        self, request: Request, read: Callable[[bytes, str, Lease], Read], content_type: str, lease: Lease
+    ) -> Read:
         with self._reading():
             parts: list[bytes] = []
             try:
@@ -92,9 +155,7 @@ class Service:
                 raise _client_gone("it had sent its request") from None
             whole = b"".join(parts)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self._readers, understand, whole, content_type, kind, self.judge, self.limits, lease
-            )
+            return await loop.run_in_executor(self._readers, read, whole, content_type, lease)
 
     @contextlib.contextmanager
     def _reading(self) -> Any:
@@ -109,15 +170,16 @@ class Service:
         """The app's lifespan: at its end all that was accepted is answered."""
         yield
         self.admission.stopping = True
-        await asyncio.get_running_loop().run_in_executor(None, self.batcher.close)
+        for queue in self._queues:
+            await asyncio.get_running_loop().run_in_executor(None, queue.close)
         self._readers.shutdown(wait=False)
 
 
-def _content_type(request: Request) -> str:
+def _content_type(request: Request, known: tuple[str, ...]) -> str:
     given = request.headers.get("content-type", "")
-    if given.partition(";")[0].strip().lower() not in (_JSON, _FORM):
+    if given.partition(";")[0].strip().lower() not in known:
         raise Refusal(
-            415, "unknown_content_type", f"expected a Content-Type of {_JSON} or {_FORM}, got {given[:100]!r}"
+            415, "unknown_content_type", f"expected a Content-Type of {' or '.join(known)}, got {given[:100]!r}"
         )
     return given
 

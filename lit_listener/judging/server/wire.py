@@ -23,7 +23,17 @@ _SHOWN_ERRORS = 3
 _SHOWN_CHARS = 60
 
 
-def _image_bytes(given: Any) -> bytes:
+def is_data_url(text: str) -> bool:
+    """Whether a text is an image in base64 that says so."""
+    return _DATA_URL.match(text) is not None
+
+
+def image_bytes(given: Any) -> bytes:
+    """The bytes of an image file: a form's file, or base64 with or without the beginning of a data URL.
+
+    Raises:
+        ValueError: it is neither, or empty.
+    """
     if isinstance(given, bytes):  # a file of a form
         if not given:
             raise ValueError("expected an image file, got an empty one")
@@ -43,7 +53,7 @@ def _image_bytes(given: Any) -> bytes:
 
 ImageBytes = Annotated[
     bytes,
-    BeforeValidator(_image_bytes),
+    BeforeValidator(image_bytes),
     WithJsonSchema(
         {
             "type": "string",
@@ -129,7 +139,7 @@ def read_question(kind: type[Question], given: bytes | Mapping[str, list[str | b
             else kind.model_validate(_form_fields(kind, given))
         )
     except ValidationError as error:
-        raise _told(error, kind) from None
+        raise told(error, kind) from None
     _check(asked, limits)
     return asked
 
@@ -170,7 +180,7 @@ def _check(asked: Question, limits: Limits) -> None:
             raise Refusal(422, "over_limit", f"{name}: expected at most {most}, got {got}")
 
 
-def _told(error: ValidationError, kind: type[Question]) -> Refusal:
+def told(error: ValidationError, kind: type[BaseModel]) -> Refusal:
     """What is wrong with a body, in the words of the house."""
     wrong = error.errors(include_url=False, include_context=False)
     if wrong[0]["type"] == "json_invalid":
