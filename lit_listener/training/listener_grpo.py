@@ -122,7 +122,7 @@ class ListenerGRPO(Reasoner):
             times,
             self.group_size,
         )
-        self.trail.metrics = metrics = metrics | step.rolled.metrics()
+        self.trail.metrics = metrics = metrics | step.rolled.metrics() | self.listener.metrics()
         self.log_dict(metrics, batch_size=len(batch))
         self.log("p_correct", metrics["listener/p_correct"], prog_bar=True, logger=False)
         self.log("reward", metrics["reward/total"], prog_bar=True, logger=False)
