@@ -84,7 +84,7 @@ class RemoteListener(Listener):
         self.cached_answers = cached_answers
         self.extra = dict(extra or {})
         self._kept: OrderedDict[bytes, Word] = OrderedDict()
-        self._metrics: dict[str, float] = {}
+        self._metrics = _numbers(0, 0, float("nan"), 0, ())
 
     def prepare(self, task: Task, tokenizer: object) -> None:
         """Find out whether the server is there, knows the model, and tells log-probabilities.
@@ -182,19 +182,24 @@ class RemoteListener(Listener):
             self._kept.popitem(last=False)
 
     def _take_note(self, asked: Asked[Word], traces: int, words: Sequence[Word]) -> None:
-        sent = len(asked.answers or ())
-        self._metrics = {
-            "remote/requests": float(sent),
-            "remote/retries": float(asked.retries),
-            "remote/latency_s": asked.latency_s,
-            "remote/cached_share": 1 - sent / traces if traces else float("nan"),
-            "remote/unheard_share": sum(not word.heard for word in words) / traces if traces else float("nan"),
-        }
+        self._metrics = _numbers(len(asked.answers or ()), asked.retries, asked.latency_s, traces, words)
 
     def _explained(self, failure: ListenerFailedError) -> ListenerFailedError:
         """Whose failure it is; nobody's key is told, should a server repeat it."""
         told = f"the listener {self.name!r} at {self.base_url}: {failure}"
         return ListenerFailedError(told.replace(self._secret, "…") if self._secret else told)
+
+
+def _numbers(sent: int, retries: int, latency_s: float, traces: int, words: Sequence[Word]) -> dict[str, float]:
+    """What a hearing took; shares are NaN where there was nothing to hear."""
+    nothing = float("nan")
+    return {
+        "remote/requests": float(sent),
+        "remote/retries": float(retries),
+        "remote/latency_s": latency_s,
+        "remote/cached_share": 1 - sent / traces if traces else nothing,
+        "remote/unheard_share": sum(not word.heard for word in words) / traces if traces else nothing,
+    }
 
 
 def _heard(words: Sequence[Word | None], labels: int) -> Heard:
