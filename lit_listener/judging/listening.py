@@ -5,6 +5,7 @@ It says how convincing a trace is to somebody else, and changes no score.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -13,7 +14,7 @@ from lit_listener.tasks.transcript import Outcome
 from lit_listener.vlm.asked import Asked
 from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
-from lit_listener.vlm.listeners import Hearing, Listener, ListenerFailedError
+from lit_listener.vlm.listeners import Hearing, Listener, ListenerFailedError, Rescored
 from lit_listener.vlm.loading import Reference
 from lit_listener.vlm.thinker import Thinker
 
@@ -59,6 +60,7 @@ class Ear:
                 trace_ids=led_up,
                 reference=self._reference_scores(thinker, asked, completions, places_N),
                 in_passes=thinker.passes,
+                rescore=None if self.reference is None else partial(self._rescored, thinker, asked),
             )
         )
         if not bool(heard.readable_N.all()):
@@ -71,6 +73,15 @@ class Ear:
             raise FloatingPointError("the listener's probabilities are NaN: its weights are no use in this format")
         numbers: list[float] = p_second_N.double().tolist()
         return numbers
+
+    def _rescored(self, thinker: Thinker, asked: Asked, texts: Sequence[str]) -> Rescored:
+        """The reference's word on other texts about the questions."""
+        completions, places_N = thinker.written(
+            [thinker.reader.encoder.encode_text(text, special=False) for text in texts]
+        )
+        scores = self._reference_scores(thinker, asked, completions, places_N)
+        assert scores is not None
+        return Rescored(completions, places_N.tolist(), scores)
 
     def _reference_scores(
         self, thinker: Thinker, asked: Asked, completions: Completions, places_N: torch.Tensor

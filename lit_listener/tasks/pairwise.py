@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lit_listener.data.records import Shown, ShownPair, a_pair
+from lit_listener.tasks import image_names
 from lit_listener.tasks.transcript import Transcript
 from lit_listener.tasks.verdicts import pair_verdicts
 from lit_listener.tasks.worded import WordedTask, grammar_of
@@ -158,6 +159,11 @@ class PairwisePreference(WordedTask):
     def verdict(self, answers: Sequence[int | None]) -> int | None:
         """The answer of the one question."""
         return answers[0]
+
+    def swap_images(self, trace: str) -> str | None:
+        """The thoughts as they would be about the same images in the other order; None where that is not sure."""
+        first, second = self.labels
+        return image_names.swap_images(trace, (first, second))
 
     def in_words(self, answer: int) -> str:
         """The label and what it means: 0 (the first image is better).

@@ -5,36 +5,18 @@ Each finding answers a question of the papers or of their review. Does the model
 no part in training follow them? Does a text model see a contradiction between thoughts and answer (Table 4)?
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lit_listener.tasks import Task, Transcript
-from lit_listener.tasks.transcript import Outcome
-from lit_listener.vlm.backbone import Scores
-from lit_listener.vlm.completions import Completions
-from lit_listener.vlm.listeners import Heard, Hearing, Listener
+from lit_listener.vlm.listeners import Heard, Hearing, Listener, Rescore, Rewriter
 from lit_listener.vlm.text_judge import TextJudge
 
 FINISHED_THINKING = "I have finished thinking."
 """What stands in place of the thoughts (Table 5)."""
-
-
-@dataclass(frozen=True)
-class Rescored:
-    """Completions that were not sampled but written down, and what a model would answer after each."""
-
-    completions: Completions
-    places: Sequence[int]
-    """Each one's answer place."""
-    scores: Scores | None
-    """None of a reference that is not there."""
-
-
-Rescore = Callable[[Sequence[str]], Rescored]
-"""Scores the answer after each of N texts; the texts end where the answer stands."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,35 +78,13 @@ class Examination:
             own_PL = scores.label_logits_NL.softmax(1).cpu()
             found = replace(found, without_thinking_NL=own_PL.repeat_interleave(hearing.group_size, 0))
         if self.strip_verdicts:
-            found = replace(found, stripped=_finite(listener.hear(_stripped(task, hearing, reference))))
+            left = [task.strip_verdicts(transcript.think or "") for transcript in hearing.transcripts]
+            found = replace(found, stripped=_finite(listener.hear(Rewriter(task)(hearing, left, reference))))
         if self.independent_listener is not None:
             found = replace(found, independent=_finite(self.independent_listener.hear(hearing)))
         if self.text_judge is not None:
             found = replace(found, p_contradiction=_contradictions(self.text_judge, task, hearing.transcripts))
         return found
-
-
-def _stripped(task: Task, hearing: Hearing, reference: Rescore) -> Hearing:
-    """The same hearing of thoughts that state no verdict."""
-    readable = hearing.readable_N.tolist()
-    thoughts = [task.strip_verdicts(transcript.think or "") for transcript in hearing.transcripts]
-    texts = [task.opening(thought) if heard else "" for thought, heard in zip(thoughts, readable, strict=True)]
-    rescored = reference(texts)
-    ids = rescored.completions.content_ids()
-    transcripts = [
-        replace(transcript, think=thought, answer_token=place if heard else None, text=text, outcome=Outcome.OK)
-        for transcript, thought, place, heard, text in zip(
-            hearing.transcripts, thoughts, rescored.places, readable, texts, strict=True
-        )
-    ]
-    return replace(
-        hearing,
-        completions=rescored.completions,
-        transcripts=transcripts,
-        trace_bytes=[text.encode() for text in texts],
-        trace_ids=[row[:place] for row, place in zip(ids, rescored.places, strict=True)],
-        reference=rescored.scores,
-    )
 
 
 def _finite(heard: Heard) -> Heard:

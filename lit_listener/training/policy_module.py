@@ -6,6 +6,7 @@ The steps are what training and judging are made of: ask, roll out, read, score 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from lit_listener.vlm.backbone import Backbone, Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import label_token_ids
 from lit_listener.vlm.image_cache import ImageCache
-from lit_listener.vlm.listeners import Heard, Hearing, Listener, ReferenceListener
+from lit_listener.vlm.listeners import Heard, Hearing, Listener, ReferenceListener, Rescored
 from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
 from lit_listener.vlm.rollout import GroupedRollout, RolloutEngine, Sampling
 from lit_listener.vlm.sharding import Sharding, shard
@@ -296,8 +297,22 @@ class PolicyModule(JudgingModule):
             trace_ids=heard_ids,
             reference=reference,
             in_passes=self.budget,
+            rescore=partial(self._by_reference, asked),
             stop_asked=lambda: self.stop_requested,
         )
+
+    def _by_reference(self, asked: Asked, texts: Sequence[str]) -> Rescored:
+        """The reference's answers after texts that somebody else wrote."""
+        completions, places = self.written(texts)
+        if self.reference is None:
+            return Rescored(completions, places.tolist(), None)
+        with self.reference.active() as backbone:
+            scores = self.thinker.scores(backbone, self.seen_by_reference(backbone, asked), completions, places)
+        return Rescored(completions, places.tolist(), scores)
+
+    def written(self, texts: Sequence[str]) -> tuple[Completions, Tensor]:
+        """Texts that somebody else wrote as completions, and each one's answer place."""
+        return self.thinker.written([self.reader.encoder.encode_text(text, special=False) for text in texts])
 
 
 def _keep_trainable(module: Any, state: dict[str, Any], prefix: str, local_metadata: Any) -> None:

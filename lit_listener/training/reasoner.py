@@ -9,18 +9,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lit_listener.data.records import ShownPair
 from lit_listener.evaluation.prediction import Prediction
-from lit_listener.training.examination import Examination, Rescored
+from lit_listener.training.examination import Examination
 from lit_listener.training.judged import Completed, Parts, shown_facts
 from lit_listener.training.policy_module import PolicyModule
 from lit_listener.training.reference_use import is_read
 from lit_listener.training.run.evaluations import JUDGING
 from lit_listener.vlm.asked import Asked
-from lit_listener.vlm.completions import Completions
-from lit_listener.vlm.listeners import Listener
+from lit_listener.vlm.listeners import Listener, Rescored
 
 _JUDGED = Examination(rollouts=1, without_thinking=False, strip_verdicts=False)
 """The answer, and the listener's word on it, alone."""
@@ -96,17 +94,5 @@ class Reasoner(PolicyModule):
 
     def _by_policy(self, asked: Asked, texts: Sequence[str]) -> Rescored:
         """The policy's answers after texts that somebody else wrote."""
-        completions, places = self._written(texts)
+        completions, places = self.written(texts)
         return Rescored(completions, places.tolist(), self.thinker.scores(self.policy, asked, completions, places))
-
-    def _by_reference(self, asked: Asked, texts: Sequence[str]) -> Rescored:
-        """The reference's answers after texts that somebody else wrote."""
-        completions, places = self._written(texts)
-        if self.reference is None:
-            return Rescored(completions, places.tolist(), None)
-        with self.reference.active() as backbone:
-            scores = self.thinker.scores(backbone, self.seen_by_reference(backbone, asked), completions, places)
-        return Rescored(completions, places.tolist(), scores)
-
-    def _written(self, texts: Sequence[str]) -> tuple[Completions, Tensor]:
-        return self.thinker.written([self.reader.encoder.encode_text(text, special=False) for text in texts])

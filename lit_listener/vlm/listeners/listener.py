@@ -24,6 +24,21 @@ def never() -> bool:
 
 
 @dataclass(frozen=True)
+class Rescored:
+    """Completions that were not sampled but written down, and what a model would answer after each."""
+
+    completions: Completions
+    places: Sequence[int]
+    """Each one's answer place."""
+    scores: Scores | None
+    """None of a reference that is not there."""
+
+
+Rescore = Callable[[Sequence[str]], Rescored]
+"""Scores the answer after each of N texts; the texts end where the answer stands."""
+
+
+@dataclass(frozen=True)
 class Hearing:
     """What a listener is given: N = P x G completions and what is known of them."""
 
@@ -43,6 +58,8 @@ class Hearing:
     """The reference's word on them; None where no reference was asked, and only a model of its own can hear."""
     in_passes: InPasses = at_once
     """Cuts a listener's own scoring into passes that fit."""
+    rescore: Rescore | None = None
+    """The reference's word on other texts about the same questions; None where no reference can be asked."""
     stop_asked: Callable[[], bool] = never
     """Whether the run was asked to stop: who waits for something that may never come gives up then."""
 

@@ -90,7 +90,7 @@ def test_time_out(judge, held):
 
 def test_what_is_read_on_after_a_time_out_is_not_held_for_ever(judge, monkeypatch):
     let_go, reading, ended = threading.Event(), threading.Event(), threading.Event()
-    picture = reading_module._picture
+    picture = reading_module.read_picture
 
     def slow(name, content, limits, lease):
         reading.set()
@@ -100,7 +100,7 @@ def test_what_is_read_on_after_a_time_out_is_not_held_for_ever(judge, monkeypatc
         finally:
             ended.set()
 
-    monkeypatch.setattr(reading_module, "_picture", slow)
+    monkeypatch.setattr(reading_module, "read_picture", slow)
     app = create_app(judge, limits=Limits(timeout_s=0.5))
     with serving(app) as port:
         assert ask(port, "POST", "/v1/compare", compare_body(0)).error[:2] == (504, "timeout")

@@ -49,6 +49,8 @@ class RemoteListener(Listener):
         extra: further fields of every request that the server needs.
     """
 
+    reads_reference = False
+
     def __init__(  # noqa: PLR0913, PLR0917  # one option each keeps a config flat
         self,
         base_url: str,
@@ -107,7 +109,7 @@ class RemoteListener(Listener):
         if listed.failure is None:
             question = probe(self.task.labels)
             asked = frame(question, self.name, self.task.labels, continues=self.continues, extra=self.extra)
-            send = partial(endpoint.post, "/chat/completions", asked.body("<answer>"))
+            send = partial(endpoint.post, "/chat/completions", asked.body(self.task.opening("Both are grey.")))
             heard = first.ask([send], self._read, never)
             if heard.failure is None and heard.answers and not sum(heard.answers[0].masses):
                 return self._explained(

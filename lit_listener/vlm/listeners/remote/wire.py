@@ -27,7 +27,7 @@ TOP = 20
 _OPEN_SHARE = 0.01
 """A label that is not among the likeliest tokens may have had so much of all labels' mass, and counts as without."""
 _CHAT_TOKEN = re.compile(r"<\|(\w+)\|>")
-_ANSWER_OPENS = "<answer>"
+_ANSWER_OPENS = re.compile(r"<answer>[^<]*\Z")
 _SHOWN_CHARS = 300
 _ROUNDING = 0.01
 
@@ -43,7 +43,7 @@ class Frame:
 
     def body(self, trace: str) -> tuple[bytes, bytes, bytes]:
         """The body in pieces; ``trace`` ends where the label is to stand."""
-        told = trace if self.continues else trace.removesuffix(_ANSWER_OPENS).rstrip()
+        told = trace if self.continues else _ANSWER_OPENS.sub("", trace).rstrip()
         return self.before, json.dumps(told).encode(), self.after
 
     def key(self, trace: str) -> bytes:
