@@ -39,6 +39,8 @@ OVERLAYS = [path for path in CONFIGS if path.parent.name == "hardware"]
 DATA = [path for path in CONFIGS if path.parent.name == "data"]
 OBJECTIVE = [path for path in CONFIGS if path.parent.name == "objective"]
 EVALUATION = [path for path in CONFIGS if path.parent.name == "evaluation"]
+SERVED = {"remote_listener"}
+"""They need a server: ``tests/training/test_remote_listener.py`` runs them."""
 NAMES = {"instruct", "witness", "warm_start", "grpo", "grpo_listener", "random_listener"}
 
 
@@ -127,6 +129,18 @@ def test_the_random_control_differs_in_the_listener_alone():
     assert listened == control
 
 
+def test_the_remote_listener_differs_in_the_listener_alone_and_says_how_it_is_served():
+    listened, remote = shapes("grpo_listener"), shapes("remote_listener")
+    at_hand, served = (config["model"]["init_args"].pop("listener") for config in (listened, remote))
+    assert listened == remote
+    assert at_hand == {"class_path": "lit_listener.vlm.listeners.ReferenceListener"}
+    options = served["init_args"]
+    assert options["model"] == remote["model"]["init_args"]["policy"]["base"]  # the same weights
+    text = (ROOT / "configs" / "shapes" / "remote_listener.yaml").read_text()
+    port = options["base_url"].removeprefix("http://127.0.0.1:").removesuffix("/v1")
+    assert f"#   python -m lit_listener serve --openai --model {options['model']} --port {port}\n" in text
+
+
 def test_all_shapes_configs_ask_in_the_same_words():
     questions = [shapes(name)["model"]["init_args"]["task"] for name in sorted(NAMES)]
     assert all(question == questions[0] for question in questions)
@@ -164,7 +178,7 @@ def small(config: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", SHAPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in SHAPES if path.stem not in SERVED], ids=lambda path: path.stem)
 def test_a_config_runs(path, tmp_path):
     config = small(content(path))
     written = tmp_path / "config.yaml"

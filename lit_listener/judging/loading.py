@@ -14,7 +14,6 @@ from lit_listener.judging.weights import Options, Trained, find_trained
 from lit_listener.tasks import Task
 from lit_listener.vlm.encoding import label_token_ids
 from lit_listener.vlm.image_cache import ImageCache
-from lit_listener.vlm.listeners import ModelListener
 from lit_listener.vlm.rollout import GroupedRollout, Sampling
 from lit_listener.vlm.specs import DTypeName, resolve
 from lit_listener.vlm.thinker import Thinker
@@ -95,7 +94,7 @@ def load_judge(wanted: Wanted) -> Loaded:
 
 def _switches(trained: Trained) -> bool:
     """Whether the listener is the model itself with its adapter off: nothing else may be computed meanwhile."""
-    return trained.model.reference is not None and not isinstance(trained.listener, ModelListener)
+    return trained.model.reference is not None and (trained.listener is None or trained.listener.reads_reference)
 
 
 def _ear_of(trained: Trained, thinker: Thinker) -> Callable[[], Ear] | None:
@@ -103,12 +102,11 @@ def _ear_of(trained: Trained, thinker: Thinker) -> Callable[[], Ear] | None:
     listener = trained.listener
     if listener is None:
         return None
-    has_model = isinstance(listener, ModelListener)
 
     def make_ear() -> Ear:
         listener.prepare(thinker.task, thinker.reader.tokenizer)
         listener.requires_grad_(False)
-        reference = None if has_model else trained.model.reference
+        reference = trained.model.reference if listener.reads_reference else None
         return Ear(listener.to(thinker.policy.device), reference, trained.model.shares_vision)
 
     return make_ear

@@ -88,9 +88,9 @@ def measure(reasoner: Reasoner, shown: Sequence[ShownPair], ranks: int, device_t
     )  # flex, which holds less, has no meta
     reference = reasoner.reference_name if reasoner.wants_reference else None
     models = load(spec, reference, empty=True, changing_reference=reasoner.refreshes_reference)
-    listener = _listener(reasoner)
+    listeners = _listeners(reasoner)
     prompts, shape = _step(reasoner, shown, models.reader)
-    held = _weights(reasoner, models, listener)
+    held = _weights(reasoner, models, listeners)
     trained = [p for p in models.policy.parameters() if p.requires_grad]
     held["gradients"] = float(sum(map(footprint.tensor_bytes, trained)))
     costs = [optimizer_bytes(reasoner.make_optimizer, p.dtype, device_type) for p in trained[:1]]  # all of one format
@@ -103,7 +103,7 @@ def measure(reasoner: Reasoner, shown: Sequence[ShownPair], ranks: int, device_t
     features, encoding = footprint.encoding_bytes(models.policy.eval(), _longest(prompts), device_type)
     held["image features"] = float(shape.prompts * features)  # the images of a step are encoded all at once
     samples = isinstance(reasoner, ListenerGRPO)
-    curves = _curves(reasoner, models, listener, prompts, shape, device_type)
+    curves = _curves(reasoner, models, listeners, prompts, shape, device_type)
     scoring = curves.pop("scoring pass", None)
     if scoring is not None and isinstance(reasoner, ListenerGRPO) and reasoner.use_of_reference.makes_a_pass:
         curves = {"reference pass": scoring, **curves}
@@ -124,13 +124,13 @@ def measure(reasoner: Reasoner, shown: Sequence[ShownPair], ranks: int, device_t
     )
 
 
-def _listener(reasoner: Reasoner) -> tuple[Backbone, Any] | None:
-    """The model that listens, if it has one of its own, and its label ids."""
-    listener = reasoner.listener
-    if not isinstance(listener, ModelListener):
-        return None
-    backbone, reader = load_backbone(listener.name, PolicySpec(listener.name, dtype=listener.dtype), empty=True)
-    return backbone.requires_grad_(False), label_token_ids(reader.tokenizer, reasoner.task.labels)
+def _listeners(reasoner: Reasoner) -> list[tuple[Backbone, Any]]:
+    """The models that listen, one or several within another, and their label ids."""
+    found = []
+    for listener in [each for each in reasoner.listener.modules() if isinstance(each, ModelListener)]:
+        backbone, reader = load_backbone(listener.name, PolicySpec(listener.name, dtype=listener.dtype), empty=True)
+        found.append((backbone.requires_grad_(False), label_token_ids(reader.tokenizer, reasoner.task.labels)))
+    return found
 
 
 def _step(reasoner: Reasoner, shown: Sequence[Any], reader: Reader) -> tuple[PromptBatch, StepShape]:
@@ -145,7 +145,7 @@ def _step(reasoner: Reasoner, shown: Sequence[Any], reader: Reader) -> tuple[Pro
     return prompts, StepShape(len(pairs), prompts.input_ids_PS.shape[1], group_size, longest)
 
 
-def _weights(reasoner: Reasoner, models: Models, listener: tuple[Backbone, Any] | None) -> dict[str, float]:
+def _weights(reasoner: Reasoner, models: Models, listeners: Sequence[tuple[Backbone, Any]]) -> dict[str, float]:
     """Each model's weights; those that two of them share are counted with the first."""
     spec = reasoner.policy_spec
     counted: set[int] = set()
@@ -160,7 +160,7 @@ def _weights(reasoner: Reasoner, models: Models, listener: tuple[Backbone, Any] 
     return {
         "weights of the policy": policy,
         "weights of the reference": reference,
-        "weights of the listener": footprint.weight_bytes(listener[0]) if listener else 0.0,
+        "weights of the listener": float(sum(footprint.weight_bytes(backbone) for backbone, _ in listeners)),
     }
 
 
@@ -181,7 +181,7 @@ def _gathered(reasoner: Reasoner, policy: Backbone) -> tuple[float, float]:
 def _curves(
     reasoner: Reasoner,
     models: Models,
-    listener: tuple[Backbone, Any] | None,
+    listeners: Sequence[tuple[Backbone, Any]],
     prompts: PromptBatch,
     shape: StepShape,
     device_type: DeviceType,
@@ -198,9 +198,10 @@ def _curves(
         policy.eval()
         costs = [footprint.scoring_bytes(policy, cut, device_type, label_ids=labels) + scratch for cut in rows]
         curves["scoring pass"] = Curve([(cut.tokens, cost) for cut, cost in zip(rows, costs, strict=True)])
-        if listener is not None:
-            heard = [footprint.scoring_bytes(listener[0], cut, device_type, label_ids=listener[1]) for cut in rows]
-            curves["listener's pass"] = Curve([(cut.tokens, cost) for cut, cost in zip(rows, heard, strict=True)])
+        for place, (backbone, label_ids) in enumerate(listeners):
+            heard = [footprint.scoring_bytes(backbone, cut, device_type, label_ids=label_ids) for cut in rows]
+            name = "listener's pass" if not place else f"listener's pass, the {place + 1}. model"
+            curves[name] = Curve([(cut.tokens, cost) for cut, cost in zip(rows, heard, strict=True)])
     policy.train()
     costs = [footprint.update_bytes(policy, cut, device_type, images) + scratch for cut in rows]
     policy.eval()

@@ -14,7 +14,7 @@ from lit_listener.training import ListenerGRPO, TraceSFT
 from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
 from lit_listener.training.plan.plan import USABLE, Plan, make_plan
 from lit_listener.vlm.footprint import FOUR_BIT_BYTES
-from lit_listener.vlm.listeners import ModelListener
+from lit_listener.vlm.listeners import EnsembleListener, ModelListener, StrippedListener
 from lit_listener.vlm.live_bytes import LiveBytes
 from lit_listener.vlm.packing import pack
 from lit_listener.vlm.rollout import GroupedRollout, Sampling, TransformersRollout
@@ -100,6 +100,15 @@ def test_a_model_that_listens_has_weights_and_a_pass(tiny_folder):
     assert listened.held["weights of the listener"] == alone.held["weights of the policy"] / 2
     assert 0 < sum(listened.moments["listener's pass"].values()) < sum(listened.moments["reference pass"].values())
     assert "listener's pass" not in alone.moments
+
+
+def test_models_within_other_listeners_are_planned_for_too(tiny_folder):
+    one = ModelListener(str(tiny_folder))
+    alone = plan(tiny_folder, listener=one)
+    several = plan(tiny_folder, listener=EnsembleListener([StrippedListener(ModelListener(str(tiny_folder))), one]))
+    assert several.held["weights of the listener"] == 2 * alone.held["weights of the listener"] > 0
+    assert several.moments["listener's pass"] == alone.moments["listener's pass"]
+    assert "listener's pass, the 2. model" in several.moments
 
 
 def test_ranks_share_weights_and_gather_them_again(tiny_folder):
