@@ -6,6 +6,7 @@ from lit_listener.objective.advantages import (
     group_advantages,
     zero_variance_groups,
 )
+from lit_listener.objective.bradley_terry import bradley_terry_loss
 from lit_listener.objective.log_probs import SUPPRESSED_LOGIT, completion_log_probs, label_logits, suppression_mask
 from lit_listener.objective.policy_loss import (
     ImportanceLevel,
@@ -24,6 +25,7 @@ __all__ = [
     "LossNormalizer",
     "PolicyLoss",
     "both_orders_preference",
+    "bradley_terry_loss",
     "completion_log_probs",
     "decoupled_advantages",
     "expected_rating",

@@ -3,6 +3,7 @@
 from lit_listener.tasks.grammar import Grammar
 from lit_listener.tasks.listwise import Listwise
 from lit_listener.tasks.pairwise import PairwisePreference
+from lit_listener.tasks.reward_question import RewardQuestion
 from lit_listener.tasks.task import Question, Task
 from lit_listener.tasks.transcript import Outcome, Transcript, parse_transcript
 from lit_listener.tasks.yes_no import YesNoComparison
@@ -13,6 +14,7 @@ __all__ = [
     "Outcome",
     "PairwisePreference",
     "Question",
+    "RewardQuestion",
     "Task",
     "Transcript",
     "YesNoComparison",

@@ -1,5 +1,6 @@
-"""Training: the reasoner, GRPO with a listener, supervised fine-tuning on traces, data; and a scorer as a judge."""
+"""Training: the reasoner, GRPO with a listener, the baselines it is compared with, and data."""
 
+from lit_listener.training.bradley_terry import BradleyTerryReward
 from lit_listener.training.data_module import PreferenceData
 from lit_listener.training.groups import AllGroups, DynamicSampling
 from lit_listener.training.listener_grpo import ListenerGRPO
@@ -10,6 +11,7 @@ from lit_listener.training.trace_sft import TraceSFT
 
 __all__ = [
     "AllGroups",
+    "BradleyTerryReward",
     "DynamicSampling",
     "ListenerGRPO",
     "PreferenceData",

@@ -3,42 +3,36 @@
 The steps are what training and judging are made of: ask, roll out, read, score by the reference, let the listener hear.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor
 
 from lit_listener.data.records import Shown
 from lit_listener.tasks import PairwisePreference, Task, Transcript
-from lit_listener.training.judging_module import JudgingModule
-from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
+from lit_listener.training.memory_options import Memory
 from lit_listener.training.out_of_memory import TokenBudget
 from lit_listener.training.reference_use import counterparts, is_read
 from lit_listener.training.schedule import Schedule
-from lit_listener.training.strategies import data_parallel_mesh
+from lit_listener.training.trained_module import TrainedModule
 from lit_listener.vlm import ranks
 from lit_listener.vlm.asked import Asked
 from lit_listener.vlm.backbone import Backbone, Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import label_token_ids
-from lit_listener.vlm.image_cache import ImageCache
 from lit_listener.vlm.listeners import Heard, Hearing, Listener, ReferenceListener, Rescored
 from lit_listener.vlm.loading import Models, PolicySpec, ReferenceName, load
 from lit_listener.vlm.rollout import GroupedRollout, RolloutEngine, Sampling
-from lit_listener.vlm.sharding import Sharding, shard
+from lit_listener.vlm.sharding import Sharding
 from lit_listener.vlm.streams import ItemKey
 from lit_listener.vlm.thinker import Thinker
 
 
-class PolicyModule(JudgingModule):
+class PolicyModule(TrainedModule):
     """Policy, frozen reference and listener, and what training and judging share.
 
     Args:
@@ -69,47 +63,16 @@ class PolicyModule(JudgingModule):
         sharding: Sharding = Sharding(),  # noqa: B008  # frozen
         engine: RolloutEngine | None = None,
     ) -> None:
-        super().__init__()
-        if not gradient_clip_norm > 0:
-            raise ValueError(f"model.gradient_clip_norm: expected a value above 0, got {gradient_clip_norm}")
-        self.policy_spec = policy
+        super().__init__(policy, optimizer, schedule, gradient_clip_norm, memory, sharding)
         self.task: Task = task or PairwisePreference()
         self.sampling = sampling
         self.reference_name: ReferenceName = reference
         self.listener = listener or ReferenceListener()
-        self.make_optimizer = optimizer
-        self.schedule = schedule
-        self.gradient_clip_norm = gradient_clip_norm
-        self.memory = memory
-        self.sharding = sharding
         self.engine = engine or GroupedRollout()
-        self.budget = TokenBudget(memory.max_tokens_per_pass)
         self.rollout_budget = TokenBudget(memory.max_rollout_tokens, "model.memory.max_rollout_tokens")
-        self.image_cache = ImageCache(memory.cached_features_mib, frozen=not policy.train_vision)
-        self.strict_loading = False  # checkpoints hold only weights that change
-        self.register_state_dict_post_hook(_keep_trainable)  # type: ignore[no-untyped-call]
-        self.stop_requested = False
-        """Set by whoever wants training to stop at the next place where nothing is lost."""
-        self.unfinished: Any = None
         self.models: Models | None = None
 
     # ---- set-up -------------------------------------------------------------------------------------------------
-
-    def setup(self, stage: str) -> None:
-        """Bound the passes of a CPU."""
-        super().setup(stage)
-        if self.memory.max_tokens_per_pass is None and self.trainer.strategy.root_device.type == "cpu":
-            self.budget.limit = TOKENS_PER_CPU_PASS
-
-    def configure_model(self) -> None:
-        """Load policy, reference and listener, once."""
-        if self.models is None:
-            self._load(self.mesh)
-
-    @property
-    def mesh(self) -> DeviceMesh | None:
-        """The ranks that weights are sharded over; None where each process holds all of them."""
-        return data_parallel_mesh(self._trainer, self.policy_spec)
 
     @property
     def wants_reference(self) -> bool:
@@ -149,73 +112,6 @@ class PolicyModule(JudgingModule):
         """Load a frozen listener."""
         listener.prepare(self.task, self.reader.tokenizer)
         listener.requires_grad_(False)
-
-    def shard_part(self, part: torch.nn.Module, mesh: DeviceMesh | None) -> None:
-        """Share the weights of all backbones in a part out among the ranks, where they are to be."""
-        for backbone in [module for module in part.modules() if isinstance(module, Backbone)]:
-            if mesh is not None:
-                shard(backbone, mesh, self.sharding)
-
-    def configure_optimizers(self) -> Any:
-        """The optimizer over what trains, and its schedule, stepped once an optimizer step."""
-        optimizer = self.make_optimizer(self._trained_parameters())
-        scheduler = self.schedule.of(optimizer, self._total_optimizer_steps())
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _total_optimizer_steps(self) -> int | None:
-        """Optimizer steps of the whole run; None where it has no end in sight.
-
-        Lightning's estimate is the smaller of ``max_steps``, which counts optimizer steps, and the number of batches.
-        """
-        estimate = self.trainer.estimated_stepping_batches
-        if math.isinf(estimate):
-            return None
-        steps = int(estimate) * self.optimizer_steps_per_batch
-        return min(steps, self.trainer.max_steps) if self.trainer.max_steps > 0 else steps
-
-    @property
-    def optimizer_steps_per_batch(self) -> int:
-        """Optimizer steps that follow one batch."""
-        return 1
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of another model: loading is not strict, and would leave out what does not fit.
-
-        Raises:
-            ValueError: the checkpoint does not hold exactly the weights that this model trains.
-        """
-        if self.models is None or "state_dict" not in checkpoint:  # a sharded one is loaded, and checked, by torch
-            return
-        found = set(checkpoint["state_dict"])
-        for what, names in (("lacks", set(self.saved_names) - found), ("has also", found - set(self.saved_names))):
-            if names:
-                raise ValueError(
-                    f"the checkpoint holds other weights than this model trains: it {what} {len(names)} of them, for "
-                    f"instance {min(names)}; load it with the config of its own run"
-                )
-
-    def clip_to_norm(self) -> Tensor:
-        """Scale the gradient down to ``gradient_clip_norm``. Returns its norm before that.
-
-        Raises:
-            FloatingPointError: the gradient is not finite; the optimizer step must not be taken.
-        """
-        norm = torch.nn.utils.clip_grad_norm_(self._trained_parameters(), self.gradient_clip_norm)
-        if isinstance(norm, DTensor):
-            norm = norm.full_tensor()
-        if not math.isfinite(norm):
-            raise FloatingPointError(
-                f"the gradient's norm is {float(norm)}: nothing was updated; lower the learning rate, or look at the "
-                "last samples for what went wrong"
-            )
-        return norm
-
-    def _trained_parameters(self) -> list[Tensor]:
-        return [p for p in self.parameters() if p.requires_grad]
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leave records as they are: what is encoded from them is moved by ``ask``."""
-        return batch
 
     # ---- the named steps -----------------------------------------------------------------------------------------
 
@@ -313,10 +209,3 @@ class PolicyModule(JudgingModule):
     def written(self, texts: Sequence[str]) -> tuple[Completions, Tensor]:
         """Texts that somebody else wrote as completions, and each one's answer place."""
         return self.thinker.written([self.reader.encoder.encode_text(text, special=False) for text in texts])
-
-
-def _keep_trainable(module: Any, state: dict[str, Any], prefix: str, local_metadata: Any) -> None:
-    """Leave weights that never change out of the state: they are loaded from where they came."""
-    kept = {prefix + name for name in getattr(module, "saved_names", ())}
-    for name in [name for name in state if name not in kept]:
-        del state[name]

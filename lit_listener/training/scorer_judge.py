@@ -59,7 +59,7 @@ class ScorerJudge(JudgingModule):
         """
         counted = [each for each in shown if each.counted]
         scores = _source_scores(counted) if self.scorer is None else _scored(self.scorer, counted)
-        return [_row(each, *both, source) for each, both in zip(counted, scores, strict=True)]
+        return [scored_row(each, *both, source) for each, both in zip(counted, scores, strict=True)]
 
     def training_step(self, *args: Any, **kwargs: Any) -> NoReturn:
         """There is none.
@@ -96,7 +96,13 @@ def preference(score_first: float, score_second: float) -> float:
     return min(odds / (1.0 + odds), 0.5 - _LEAST)
 
 
-def _row(shown: ShownPair, score_first: float, score_second: float, source: str) -> Prediction:
+def scored_row(shown: ShownPair, score_first: float, score_second: float, source: str) -> Prediction:
+    """The record of a pair that was judged by the scores of its displayed images.
+
+    Raises:
+        ValueError: a score is not finite.
+    """
+    score_first, score_second = (_finite(score, shown.pair.pair_id) for score in (score_first, score_second))
     return Prediction(
         **shown_facts(shown, source),
         rollout=0,
@@ -136,7 +142,7 @@ def _scored(scorer: Scorer, shown: Sequence[ShownPair]) -> list[tuple[float, flo
     sides: tuple[Side, Side] = ("a", "b")
     for each in shown:
         for side in sides:
-            place, pair = _place(each.pair, side), each.pair
+            place, pair = image_place(each.pair, side), each.pair
             if place in known:
                 continue
             group = groups.setdefault(place[0], _Group(pair.prompt))
@@ -149,13 +155,13 @@ def _scored(scorer: Scorer, shown: Sequence[ShownPair]) -> list[tuple[float, flo
     scores = {id(group): _scores_of(scorer, group) for group in groups.values()}
 
     def score(pair: PreferencePair, side: Side) -> float:
-        group, number = known[_place(pair, side)]
+        group, number = known[image_place(pair, side)]
         return scores[id(group)][number]
 
     return [(score(s.pair, s.first), score(s.pair, "b" if s.first == "a" else "a")) for s in shown]
 
 
-def _place(pair: PreferencePair, side: Side) -> tuple[str, str | int]:
+def image_place(pair: PreferencePair, side: Side) -> tuple[str, str | int]:
     """What an image is known by: its list and its place there, or its pair and its side."""
     listed = pair.listed
     if listed is None:

@@ -7,7 +7,7 @@ asked for, in chunks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +85,9 @@ class Backbone(nn.Module):
         ValueError: the family is not supported (its image features enter the language model in another way), or its
             layers do not attend to all that came before.
     """
+
+    passes: ClassVar[tuple[str, ...]] = ("image_features", "prefill", "decode", "score")
+    """Methods that compute with weights: a sharded model gathers its own for each of them."""
 
     def __init__(self, model: Any, vocabulary: Vocabulary, attention: AttentionName = "sdpa") -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Full fine-tuning over several GPUs: weights, gradients and optimizer sharded by FSDP2 (``fully_shard``).
 
 Each decoder layer and each block of the vision tower is gathered when it is used; the rest (embeddings, head, norms)
-belongs to the wrapper module, whose four passes are all forwards to FSDP2. What is left out: tensor parallelism, and
+belongs to the wrapper module, whose passes are all forwards to FSDP2. What is left out: tensor parallelism, and
 offloading to the host's memory.
 """
 
@@ -17,8 +17,6 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from lit_listener.vlm import ranks
 from lit_listener.vlm.backbone import Backbone
-
-_PASSES = ("image_features", "prefill", "decode", "score")
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def shard(backbone: Backbone, mesh: DeviceMesh, sharding: Sharding) -> None:
     for layer in backbone.layers():
         fully_shard(layer, **options, reshard_after_forward=True)
     fully_shard(backbone, **options, reshard_after_forward=False)
-    for name in _PASSES:
+    for name in backbone.passes:
         register_fsdp_forward_method(backbone, name)
     backbone.to_empty(device=device)
     backbone.model.tie_weights()
