@@ -7,6 +7,7 @@ from lit_listener.objective.advantages import (
     zero_variance_groups,
 )
 from lit_listener.objective.bradley_terry import bradley_terry_loss
+from lit_listener.objective.expected_likelihood import expected_nll
 from lit_listener.objective.log_probs import SUPPRESSED_LOGIT, completion_log_probs, label_logits, suppression_mask
 from lit_listener.objective.policy_loss import (
     ImportanceLevel,
@@ -28,6 +29,7 @@ __all__ = [
     "bradley_terry_loss",
     "completion_log_probs",
     "decoupled_advantages",
+    "expected_nll",
     "expected_rating",
     "group_advantages",
     "label_logits",

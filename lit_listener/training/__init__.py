@@ -1,5 +1,6 @@
 """Training: the reasoner, GRPO with a listener, the baselines it is compared with, and data."""
 
+from lit_listener.training.answer_sft import AnswerSFT
 from lit_listener.training.bradley_terry import BradleyTerryReward
 from lit_listener.training.data_module import PreferenceData
 from lit_listener.training.groups import AllGroups, DynamicSampling
@@ -11,6 +12,7 @@ from lit_listener.training.trace_sft import TraceSFT
 
 __all__ = [
     "AllGroups",
+    "AnswerSFT",
     "BradleyTerryReward",
     "DynamicSampling",
     "ListenerGRPO",

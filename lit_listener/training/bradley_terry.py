@@ -19,7 +19,7 @@ from lit_listener.data.records import Demonstration, ShownPair, Side
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.objective import bradley_terry_loss
 from lit_listener.tasks.reward_question import RewardQuestion
-from lit_listener.training.label_targets import LabelTargets, share_second_of
+from lit_listener.training.label_targets import LabelTargets, chosen_of, majority_share, votes_share
 from lit_listener.training.memory_options import Memory
 from lit_listener.training.schedule import Schedule
 from lit_listener.training.scorer_judge import image_place, scored_row
@@ -60,7 +60,7 @@ class BradleyTerryReward(TrainedModule):
     ) -> None:
         super().__init__(policy, optimizer, schedule, gradient_clip_norm, memory, sharding)
         self.question = question or RewardQuestion()
-        self.share_second = share_second_of(labels)
+        self.share_second = chosen_of({"majority": majority_share, "votes": votes_share}, labels)
 
     def _load(self, mesh: DeviceMesh | None) -> None:
         if mesh is not None and self.policy_spec.dtype != "float32":

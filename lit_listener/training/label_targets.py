@@ -1,55 +1,54 @@
 """What supervised training is told of a pair: the image that the majority prefers, or how the votes were split."""
 
-from collections.abc import Callable
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Literal, TypeVar, get_args
 
 from lit_listener.data.records import ShownPair
 
 LabelTargets = Literal["majority", "votes"]
 """majority: the preferred image, with certainty. votes: the share of the votes that each image got."""
-ShareSecond = Callable[[ShownPair], float]
-"""The share of a shown pair that is to go to the second image displayed, in [0, 1]."""
+Way = TypeVar("Way")
 
 
-def share_second_of(labels: LabelTargets, option: str = "model.labels") -> ShareSecond:
-    """What gives the share of the second image.
-
-    Args:
-        labels: where it is taken from.
-        option: the option's name, for messages.
+def chosen_of(ways: Mapping[str, Way], labels: LabelTargets) -> Way:
+    """The way that ``model.labels`` names.
 
     Raises:
         ValueError: there is no such way.
     """
-    ways: dict[str, ShareSecond] = {"majority": majority_share, "votes": votes_share}
     if labels not in ways:
-        raise ValueError(f"{option}: expected one of {list(get_args(LabelTargets))}, got {labels!r}")
+        raise ValueError(f"model.labels: expected one of {list(get_args(LabelTargets))}, got {labels!r}")
     return ways[labels]
 
 
 def majority_share(shown: ShownPair) -> float:
-    """1 where the second image is the majority's, 0 where the first is.
+    """1 where the second image displayed is the majority's, 0 where the first is.
 
     Raises:
         ValueError: it is no pair, or a tie.
     """
     pair = _pair(shown)
     if pair.label is None:
-        raise ValueError(
-            f"pair {pair.pair.pair_id} is a tie, which has no majority: drop ties from data.train "
-            "(drop_ties: true), or learn from the votes' shares with model.labels: votes"
-        )
+        raise tie(pair)
     return float(pair.label)
 
 
 def votes_share(shown: ShownPair) -> float:
-    """The share of the votes that went to the second image displayed.
+    """The share of the votes that went to the second image displayed, in [0, 1].
 
     Raises:
         ValueError: it is no pair.
     """
     pair = _pair(shown)
     return 1.0 - pair.pair.share_a if pair.first == "a" else pair.pair.share_a
+
+
+def tie(shown: ShownPair) -> ValueError:
+    """What there is to say of a tie where a majority is wanted."""
+    return ValueError(
+        f"pair {shown.pair.pair_id} is a tie, which has no majority: drop ties from data.train (drop_ties: true), or "
+        "learn from the votes' shares with model.labels: votes"
+    )
 
 
 def _pair(shown: ShownPair) -> ShownPair:
