@@ -1,4 +1,6 @@
-"""Who writes demonstrations for any pairs, whatever they show."""
+"""Who writes demonstrations for any pairs, whatever they show, or has them."""
+
+from dataclasses import replace
 
 from lit_listener.data.records import Demonstration, Demonstrator, Shown, a_pair
 
@@ -27,3 +29,37 @@ class AnswerOnly(Demonstrator):
         if pair.label is None:
             raise ValueError(f"{pair.name} is a tie: there is no answer to demonstrate; drop ties from data.train")
         return Demonstration(pair, self.trace, pair.label)
+
+
+class GivenTraces(Demonstrator):
+    """Hands on thoughts that somebody else has written: a person, or a larger model.
+
+    Such thoughts say "the first image" or "image 2" of one display order. So their pair is always shown in it, image A
+    first, and the display order is as balanced as the data is.
+
+    Args:
+        column: the column of the data's rows that holds the thoughts, without tags (ImageGenCoT and TraceTable read
+            them into ``trace``).
+    """
+
+    def __init__(self, column: str = "trace") -> None:
+        self.column = column
+
+    def __call__(self, shown: Shown) -> Demonstration:
+        """The thoughts of the pair's row, and the image that people prefer as the answer.
+
+        Raises:
+            TypeError: No pair is shown.
+            ValueError: The row has no such column, or nothing in it, or the pair is a tie.
+        """
+        pair = replace(a_pair(shown, "GivenTraces"), first="a")
+        trace = pair.columns.get(self.column)
+        if not isinstance(trace, str) or not trace.strip():
+            raise ValueError(
+                f"{pair.name}: expected thoughts in the column {self.column!r}, got {trace!r}; its columns are "
+                f"{sorted(pair.columns)}: name the right one as data.traces.column, and a source that reads it as "
+                "data.train (ImageGenCoT, TraceTable)"
+            )
+        if pair.label is None:
+            raise ValueError(f"{pair.name} is a tie: there is no answer to demonstrate; drop ties from data.train")
+        return Demonstration(pair, trace, pair.label)

@@ -5,7 +5,7 @@ second).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -406,4 +406,15 @@ class Demonstrator(ABC):
 
     @abstractmethod
     def __call__(self, shown: Shown) -> Demonstration:
-        """The demonstration for what is shown, in this display order and epoch."""
+        """The demonstration for what is shown, in this epoch.
+
+        Thoughts that were written about one display order are shown in it, whatever order they are asked for.
+        """
+
+    def places(self, pairs: PairSource) -> Sequence[int] | None:
+        """The places of the pairs that there are demonstrations for, in order; None: for all of them.
+
+        Raises:
+            ValueError: there are none, or they are of other pairs.
+        """
+        return None

@@ -7,6 +7,7 @@ from lit_listener.training.groups import AllGroups, DynamicSampling
 from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.training.reasoner import Reasoner
 from lit_listener.training.reference_use import RefreshEvery
+from lit_listener.training.sampled_traces import SampledTraces
 from lit_listener.training.scorer_judge import ScorerJudge
 from lit_listener.training.trace_sft import TraceSFT
 
@@ -19,6 +20,7 @@ __all__ = [
     "PreferenceData",
     "Reasoner",
     "RefreshEvery",
+    "SampledTraces",
     "ScorerJudge",
     "TraceSFT",
 ]

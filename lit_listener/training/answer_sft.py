@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lit_listener.data.demonstrators import FINISHED
-from lit_listener.data.records import Demonstration, ShownPair
+from lit_listener.data.records import Demonstration, Shown
 from lit_listener.objective import expected_nll
 from lit_listener.tasks import Question
 from lit_listener.training.label_targets import LabelTargets, chosen_of, tie, votes_share
@@ -39,10 +39,10 @@ class AnswerSFT(Reasoner):
 
     def __init__(self, *args: Any, labels: LabelTargets = "majority", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        ways: dict[str, Callable[[ShownPair, Question], Replies]] = {"majority": _right_label, "votes": _both_labels}
+        ways: dict[str, Callable[[Shown, Question], Replies]] = {"majority": _right_label, "votes": _both_labels}
         self.replies = chosen_of(ways, labels)
 
-    def training_step(self, batch: Sequence[ShownPair], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Sequence[Shown], batch_idx: int) -> Tensor:
         """The mean over questions of the expected negative log-likelihood of their replies."""
         if isinstance(batch[0], Demonstration):
             raise ValueError(  # noqa: TRY004  # an option is one too many, no argument has a wrong type
@@ -66,7 +66,7 @@ class AnswerSFT(Reasoner):
         self.log("sft/answer_loss", answer_loss, batch_size=len(batch), sync_dist=several)
         return loss
 
-    def reply_ids(self, shown: ShownPair, label: int) -> list[int]:
+    def reply_ids(self, shown: Shown, label: int) -> list[int]:
         """The tokens of the reply with a label, end token included."""
         text = self.task.write(Demonstration(shown, FINISHED, label))
         return [*self.reader.encoder.encode_text(text), self.reader.tokenizer.eos_token_id]
@@ -91,12 +91,12 @@ class AnswerSFT(Reasoner):
         self.log("sft/grad_norm", self.clip_to_norm())
 
 
-def _right_label(shown: ShownPair, question: Question) -> Replies:
+def _right_label(shown: Shown, question: Question) -> Replies:
     if question.label is None:
         raise tie(shown)
     return [(question.label, 1.0)]
 
 
-def _both_labels(shown: ShownPair, question: Question) -> Replies:
+def _both_labels(shown: Shown, question: Question) -> Replies:
     share = votes_share(shown)
     return [(0, 1.0 - share), (1, share)]

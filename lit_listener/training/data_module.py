@@ -13,6 +13,7 @@ from lit_listener.data.curriculum import Curriculum, WideningWindow
 from lit_listener.data.order import EpochOrder, Orders, TrainingSource, shown_items
 from lit_listener.data.overlap import normalised
 from lit_listener.data.records import Demonstration, Demonstrator, PairSource, Shown, ShownPair
+from lit_listener.data.sources.kept_pairs import KeptPairs
 from lit_listener.data.units import AnchorUnits, ListProtocol, PairUnits, ShownUnits, UnitOrder, Units, pending_units
 from lit_listener.data.watched import watched
 from lit_listener.evaluation.prediction import Prediction
@@ -29,7 +30,8 @@ class PreferenceData(lightning.LightningDataModule):
         train: the pairs trained on; for tasks that ask about one image or about lists: rated images, or ranked lists.
         validation: pairs validated on, by name ("held_in").
         test: pairs tested on, by name.
-        traces: writes a demonstration for each training pair; needed by supervised fine-tuning only.
+        traces: writes a demonstration for each training pair; needed by supervised fine-tuning on traces only. One that
+            has traces of some pairs alone leaves out the others.
         batch_size: pairs (prompts) a step, over all processes together: more GPUs make the same step faster.
         eval_batch_size: shown pairs a batch in validation and test, on each process; a pair in both orders is two.
         eval_orders: balanced shows each pair of validation and test once; both shows it in both display orders.
@@ -66,7 +68,7 @@ class PreferenceData(lightning.LightningDataModule):
                 raise ValueError(f"data.{name}: expected at least 1 pair, got {value}")
         if eval_lists == "pairs" and (anchors != 1 or anchor is not None):
             raise ValueError("data.anchors and data.anchor are for data.eval_lists: anchor; set it, or leave them out")
-        self.train = train
+        self.train = _demonstrated(train, traces)
         self.validation = validation or {}
         self.test = test or {}
         self.traces = traces
@@ -220,6 +222,14 @@ class PreferenceData(lightning.LightningDataModule):
     def _ranks(self) -> tuple[int, int]:
         """This process's rank, and how many processes there are."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def _demonstrated(train: TrainingSource | None, traces: Demonstrator | None) -> TrainingSource | None:
+    """What is trained on: of pairs those alone that there are demonstrations for."""
+    if traces is None or not isinstance(train, PairSource):
+        return train
+    places = traces.places(train)
+    return train if places is None else KeptPairs(train, places)
 
 
 def _as_they_are(batch: list[Record]) -> list[Record]:

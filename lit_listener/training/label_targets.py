@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, TypeVar, get_args
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.records import Shown, ShownPair
 
 LabelTargets = Literal["majority", "votes"]
 """majority: the preferred image, with certainty. votes: the share of the votes that each image got."""
@@ -21,7 +21,7 @@ def chosen_of(ways: Mapping[str, Way], labels: LabelTargets) -> Way:
     return ways[labels]
 
 
-def majority_share(shown: ShownPair) -> float:
+def majority_share(shown: Shown) -> float:
     """1 where the second image displayed is the majority's, 0 where the first is.
 
     Raises:
@@ -33,7 +33,7 @@ def majority_share(shown: ShownPair) -> float:
     return float(pair.label)
 
 
-def votes_share(shown: ShownPair) -> float:
+def votes_share(shown: Shown) -> float:
     """The share of the votes that went to the second image displayed, in [0, 1].
 
     Raises:
@@ -43,18 +43,18 @@ def votes_share(shown: ShownPair) -> float:
     return 1.0 - pair.pair.share_a if pair.first == "a" else pair.pair.share_a
 
 
-def tie(shown: ShownPair) -> ValueError:
+def tie(shown: Shown) -> ValueError:
     """What there is to say of a tie where a majority is wanted."""
     return ValueError(
-        f"pair {shown.pair.pair_id} is a tie, which has no majority: drop ties from data.train (drop_ties: true), or "
+        f"{shown.name} is a tie, which has no majority: drop ties from data.train (drop_ties: true), or "
         "learn from the votes' shares with model.labels: votes"
     )
 
 
-def _pair(shown: ShownPair) -> ShownPair:
+def _pair(shown: Shown) -> ShownPair:
     if not isinstance(shown, ShownPair):
         raise ValueError(  # noqa: TRY004  # an option is wrong (data.train), not an argument's type
-            f"expected pairs of images that people chose between, got a {type(shown).__name__}: name a "
+            f"{shown.name}: expected a pair of images that people chose between, got a {type(shown).__name__}: name a "
             "source of pairs as data.train"
         )
     return shown

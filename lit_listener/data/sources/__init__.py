@@ -1,6 +1,7 @@
 """Sources of preference pairs and of rated images beyond the bundled world."""
 
 from lit_listener.data.sources.gen_ai_bench import GenAIBench
+from lit_listener.data.sources.given_traces import ImageGenCoT, TraceTable
 from lit_listener.data.sources.hpdv2 import HPDv2
 from lit_listener.data.sources.hpdv3 import HPDv3
 from lit_listener.data.sources.image_reward import ImageRewardDB, ImageRewardRatings
@@ -14,9 +15,11 @@ __all__ = [
     "GenAIBench",
     "HPDv2",
     "HPDv3",
+    "ImageGenCoT",
     "ImageRewardDB",
     "ImageRewardRatings",
     "PairTable",
     "PickAPic",
     "Rapidata",
+    "TraceTable",
 ]
