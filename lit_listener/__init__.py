@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lit_listener.judging.client import JudgeClient
     from lit_listener.judging.judge import Judge
+    from lit_listener.judging.reward_model import RewardModel
 
-__all__ = ["Judge", "JudgeClient", "__version__"]
+__all__ = ["Judge", "JudgeClient", "RewardModel", "__version__"]
 __version__ = "0.1.0"
 
 # bitsandbytes, which peft and transformers import, warns on some CPUs of a missing kernel that nothing here uses.
@@ -28,4 +29,8 @@ def __getattr__(name: str) -> Any:
         from lit_listener.judging.client import JudgeClient  # noqa: PLC0415
 
         return JudgeClient
+    if name == "RewardModel":
+        from lit_listener.judging.reward_model import RewardModel  # noqa: PLC0415
+
+        return RewardModel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

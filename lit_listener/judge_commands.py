@@ -24,12 +24,14 @@ from rich.progress import Progress
 from lit_listener.evaluation.replaced_file import replaced_file
 from lit_listener.judging.display.exhibit import Exhibit, Shown
 from lit_listener.judging.display.page import comparison_page, ranking_page
+from lit_listener.judging.display.score_table import show_scores
 from lit_listener.judging.display.terminal import show_comparison, show_ranking
 from lit_listener.judging.image_files import brief_names, find_images
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.pictures import picture
 from lit_listener.judging.requests import CompareRequest, Plan, RankRequest
 from lit_listener.judging.results import Comparison, Ranking
+from lit_listener.judging.reward_model import RewardModel, ScoredImages, is_reward_model
 from lit_listener.judging.thoughts import Showing, Thought
 
 _Result = TypeVar("_Result", Comparison, Ranking)
@@ -45,6 +47,9 @@ _SWITCHES = {"json", "traces"} | {
 }
 """Options that are true if they stand alone."""
 _LOADING = tuple(name for name in inspect.signature(Judge.load).parameters if name != "task")
+_LOADING_REWARD = tuple(inspect.signature(RewardModel.load).parameters)
+_OF_SCORES = ("images", "prompt", "json", *_LOADING_REWARD)
+"""Options of ``rank`` that a reward model has too."""
 _ASKING = ("rollouts", "both_orders", "seed", "listen")
 _FILES = (
     "image files, globs ('out/*.png') or folders (the images that lie in them, by name: img2 before img10); they may "
@@ -77,6 +82,9 @@ def rank(words: Sequence[str]) -> None:
     parser = _parser("rank", ("images", "anchor"), "IMAGE [IMAGE ...]")
     parser.add_argument("--anchor", type=str | None, default=None, help=_ANCHOR)
     given, paths = _read(parser, words)
+    if is_reward_model(given.model):
+        _rank_by_scores(given, paths, parser.get_defaults())
+        return
     place, anchor_file = _anchor(given.anchor, len(paths))
     files = [*paths, *([] if anchor_file is None else [anchor_file])]
     if len({file.resolve() for file in files}) < 2:
@@ -91,6 +99,26 @@ def rank(words: Sequence[str]) -> None:
     exhibit = Exhibit(given.model, images, anchor)
     _print(given, paths, ranking, show_ranking(ranking, exhibit, given.traces))
     _write(given, lambda: ranking_page(ranking, exhibit))
+
+
+def _rank_by_scores(given: jsonargparse.Namespace, paths: Sequence[Path], unasked: jsonargparse.Namespace) -> None:
+    """Rank by a reward model, which compares nothing and writes nothing.
+
+    Raises:
+        ValueError: an option is given that only a judge has.
+    """
+    for name, value in given.items():
+        if name not in _OF_SCORES and value != unasked.get(name):
+            raise ValueError(
+                f"--{name}: {given.model} is a reward model, which scores each image by itself: leave it out (of the "
+                f"options it takes {', '.join(f'--{each}' for each in _OF_SCORES if each != 'images')})"
+            )
+    pictures = [picture(path) for path in paths]
+    _tell(Console(stderr=True), f"Loading {given.model} …")
+    with contextlib.redirect_stdout(sys.stderr):
+        model = RewardModel.load(**{name: given[name] for name in _LOADING if name in _OF_SCORES})
+        ranking = model.rank(given.prompt, pictures)
+    _print(given, paths, ranking, show_scores(ranking, brief_names(paths), given.model))
 
 
 def compare(words: Sequence[str]) -> None:
@@ -247,7 +275,10 @@ def _thoughts(judge: Judge, showings: Sequence[Showing], console: Console) -> li
 
 
 def _print(
-    given: jsonargparse.Namespace, paths: Sequence[Path], result: Comparison | Ranking, shown: RenderableType
+    given: jsonargparse.Namespace,
+    paths: Sequence[Path],
+    result: Comparison | Ranking | ScoredImages,
+    shown: RenderableType,
 ) -> None:
     if given.json:
         everything = {**result.to_dict(), "images": [str(path) for path in paths], "model": given.model}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from lit_listener.judging.anchors import Anchor
-from lit_listener.judging.pictures import ImageLike, picture
+from lit_listener.judging.pictures import ImageLike, Picture, picture
 from lit_listener.judging.results import Ranking
 
 RewardFunction: TypeAlias = Callable[[Any, Sequence[str], Any], tuple[list[float], dict[str, Any]]]
@@ -55,16 +55,7 @@ def reward_function(rank_many: RankMany, anchor: Anchor, options: Mapping[str, A
             TypeError: the prompts are one text.
             ValueError: there are not as many prompts as images, or a prompt has one image and there is no anchor.
         """
-        pictures = [picture(image, f"images[{place}]") for place, image in enumerate(_each(images))]
-        if isinstance(prompts, str):
-            raise TypeError(
-                f"prompts: expected a list, one for each image, got one text: give [prompt] * {len(pictures)}"
-            )
-        if len(prompts) != len(pictures):
-            raise ValueError(
-                f"expected one prompt for each image, got {len(prompts)} prompts for {len(pictures)} images; the "
-                "images of one prompt repeat it"
-            )
+        pictures, prompts = read_batch(images, prompts)
         places: dict[str, list[int]] = {}
         for place, prompt in enumerate(prompts):
             places.setdefault(prompt, []).append(place)
@@ -85,6 +76,28 @@ def reward_function(rank_many: RankMany, anchor: Anchor, options: Mapping[str, A
         return scores, {}
 
     return reward
+
+
+def read_batch(images: Any, prompts: Sequence[str]) -> tuple[list[Picture], Sequence[str]]:
+    """The images of a batch, read, and the prompt of each.
+
+    Args:
+        images: ``torch`` NCHW float in [0, 1], ``numpy`` NHWC uint8, or N images in any form.
+        prompts: the prompt of each image.
+
+    Raises:
+        TypeError: the prompts are one text.
+        ValueError: there are not as many prompts as images, or an image cannot be read.
+    """
+    pictures = [picture(image, f"images[{place}]") for place, image in enumerate(_each(images))]
+    if isinstance(prompts, str):
+        raise TypeError(f"prompts: expected a list, one for each image, got one text: give [prompt] * {len(pictures)}")
+    if len(prompts) != len(pictures):
+        raise ValueError(
+            f"expected one prompt for each image, got {len(prompts)} prompts for {len(pictures)} images; the "
+            "images of one prompt repeat it"
+        )
+    return pictures, prompts
 
 
 def _each(images: Any) -> list[Any]:

@@ -9,7 +9,7 @@ import jsonargparse
 import yaml
 
 from lit_listener.judging.card import card_text
-from lit_listener.tasks import PairwisePreference, Task
+from lit_listener.tasks import PairwisePreference, RewardQuestion, Task
 from lit_listener.vlm.listeners import Listener, ReferenceListener
 from lit_listener.vlm.rollout import Sampling
 from lit_listener.vlm.specs import PolicySpec, ReferenceName, on_this_machine
@@ -100,6 +100,16 @@ def asked_policy(config: RunConfig, *, task: Task | None = None) -> AskedPolicy:
         reference=built.get("reference") or "base",
         listener=listener.in_evaluation,
     )
+
+
+def asked_question(config: RunConfig) -> RewardQuestion:
+    """How images are put before a run's reward model.
+
+    Raises:
+        ValueError: the config cannot be read, or names a class that cannot be imported.
+    """
+    question: RewardQuestion | None = _built(config, question=RewardQuestion).get("question")
+    return question or RewardQuestion()
 
 
 def card_of_run(config: RunConfig, *, tells_folders: bool) -> str:

@@ -2,20 +2,35 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from lit_listener.judging.anchors import Anchor
 from lit_listener.judging.pictures import ImageLike
-from lit_listener.judging.results import Ranking
 
 Image = TypeVar("Image", bound=ImageLike)
+
+
+class Scored(Protocol):
+    """What is read of a ranking."""
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """Each image's score."""
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The images' places, best first."""
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Each image's rank: 1 is best."""
 
 
 class Scores(ABC):
     """A judge's methods that need no more of a ranking than its scores."""
 
     @abstractmethod
-    def _scored(self, prompt: str, images: Iterable[ImageLike], **options: Any) -> Ranking:
+    def _scored(self, prompt: str, images: Iterable[ImageLike], **options: Any) -> Scored:
         """A ranking of which the scores are read; its traces need not be there."""
 
     def score(self, prompt: str, images: Iterable[ImageLike], anchor: Anchor = None, **options: Any) -> list[float]:

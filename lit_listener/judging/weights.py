@@ -18,6 +18,7 @@ from lit_listener.vlm.adapters import ADAPTER_CONFIG, read_adapter
 from lit_listener.vlm.listeners import Listener, ModelListener, ReferenceListener
 from lit_listener.vlm.loading import load_backbone
 from lit_listener.vlm.restoring import Restored, restore, with_adapter
+from lit_listener.vlm.reward_files import REWARD_CARD, has_head
 from lit_listener.vlm.specs import BUNDLED, DTypeName, PolicySpec, on_this_machine, resolve
 from lit_listener.vlm.trained_weights import find_checkpoint, is_checkpoint, read_trained_weights
 
@@ -80,6 +81,8 @@ def find_trained(name: str, adapter: str | None, options: Options) -> Trained:
             f"adapter: {name} is {'a checkpoint' if is_run else 'an adapter'} itself; name the base that the adapter "
             f"{adapter} goes on, or leave adapter out"
         )
+    if (path / REWARD_CARD).is_file():
+        raise _scores_alone(name)
     if is_run:
         return _of_checkpoint(find_checkpoint(path), options)
     if adapter is not None:
@@ -137,6 +140,8 @@ def _of_checkpoint(checkpoint: Path, options: Options) -> Trained:
             f"4 bits: export it first, python -m lit_listener export --ckpt {checkpoint} --output FOLDER"
         )
     weights = read_trained_weights(checkpoint).of_names
+    if has_head(weights):
+        raise _scores_alone(str(checkpoint))
     try:
         model = restore(options.of(spec), weights, asked.reference, options.device)
     except ValueError as error:
@@ -150,6 +155,13 @@ def _of_checkpoint(checkpoint: Path, options: Options) -> Trained:
     card = JudgeCard(asked.task, asked.sampling.max_new_tokens, asked.sampling.temperature)
     same = _is_one_of(reference) if model.reference is not None else _is_one_of()
     return Trained(model, card, _listener(options, heard, same))
+
+
+def _scores_alone(name: str) -> ValueError:
+    return ValueError(
+        f"{name} is a reward model, which gives each image a score and neither compares nor thinks: load it with "
+        "RewardModel.load, or rank with it: python -m lit_listener rank --model"
+    )
 
 
 def _card(name: str, options: Options) -> JudgeCard | None:

@@ -58,7 +58,7 @@ def restore(
         policy.requires_grad_(True)
         policy.vision_tower.requires_grad_(spec.train_vision)
         restored = Restored(policy, reader)
-    _take(restored.policy, weights)
+    take_weights(restored.policy, weights)
     return restored
 
 
@@ -68,7 +68,7 @@ def with_adapter(spec: PolicySpec, reference: ReferenceName, place: torch.device
     return Restored(models.policy, models.reader, models.adapter, models.reference, models.shares_vision)
 
 
-def _take(policy: nn.Module, weights: Mapping[str, Tensor]) -> None:
+def take_weights(policy: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Copy trained weights into a policy: exactly those that it trains."""
     weights = {name: weight for name, weight in weights.items() if not _of_reference(name)}
     own = {_PREFIX + name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}

@@ -4,7 +4,7 @@ Only the policy is built: neither data, trainer, reference nor listener are need
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,9 +15,11 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from transformers import AutoConfig
 
 from lit_listener.judging.card import CARD
-from lit_listener.judging.run_config import card_of_run, policy_spec, read_run_config
+from lit_listener.judging.run_config import asked_question, card_of_run, policy_spec, read_run_config
 from lit_listener.training.exporting.model_card import model_card, read_measured
-from lit_listener.vlm.restoring import restore
+from lit_listener.vlm.restoring import Restored, restore
+from lit_listener.vlm.reward_backbone import LoadedReward
+from lit_listener.vlm.reward_files import has_head, restore_reward, write_reward_files
 from lit_listener.vlm.saving import whole_folder, write_adapter, write_model
 from lit_listener.vlm.specs import BUNDLED, DTypeName, PolicySpec, resolve
 from lit_listener.vlm.trained_weights import find_checkpoint, read_trained_weights
@@ -73,8 +75,10 @@ def export(
     _check_base(spec, as_adapter, dtype, repo)
     with _told_of("--ckpt"):
         weights = read_trained_weights(checkpoint)
+    scores = has_head(weights.of_names)
+    rebuilt: Callable[..., Restored | LoadedReward] = restore_reward if scores else restore
     with _told_of("--ckpt", "; name the config of its own run with --config"):
-        trained = restore(_unquantised(spec), weights.of_names)
+        trained = rebuilt(_unquantised(spec), weights.of_names)
     format_: DTypeName = "float32" if as_adapter else dtype or _sixteen_bits(spec)
     kind = "a LoRA adapter" if as_adapter else "full weights, adapter merged" if trained.adapter else "full weights"
     card = model_card(
@@ -84,6 +88,7 @@ def export(
         is_adapter=as_adapter,
         name=repo or output.absolute().name,
         steps=weights.optimizer_steps,
+        scores=scores,
     )
     base = str(Path(resolve(spec.base)).absolute()) if Path(resolve(spec.base)).is_dir() else spec.base
     with whole_folder(output) as beside:
@@ -92,7 +97,10 @@ def export(
         else:
             write_model(trained.policy.model, trained.reader, beside, format_)
         (beside / "README.md").write_text(card)
-        (beside / CARD).write_text(card_of_run(config, tells_folders=as_adapter))
+        if isinstance(trained, LoadedReward):
+            write_reward_files(trained.policy, asked_question(config), beside)
+        else:
+            (beside / CARD).write_text(card_of_run(config, tells_folders=as_adapter))
         size = sum(path.stat().st_size for path in beside.rglob("*") if path.is_file())
     merged = spec.lora is not None and merge
     return Exported(output, f"{kind}, {format_}", merged, size, _how_to_load(output, base if as_adapter else None))

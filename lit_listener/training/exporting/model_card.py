@@ -52,7 +52,14 @@ def read_measured(metrics: Path, batches: int | None) -> Measured:
 
 
 def model_card(
-    config: Mapping[str, Any], measured: Measured, *, kind: str, is_adapter: bool, name: str, steps: int | None
+    config: Mapping[str, Any],
+    measured: Measured,
+    *,
+    kind: str,
+    is_adapter: bool,
+    name: str,
+    steps: int | None,
+    scores: bool = False,
 ) -> str:
     """The text of README.md.
 
@@ -63,6 +70,7 @@ def model_card(
         is_adapter: whether they are an adapter, and need their base.
         name: the folder or hub id that the example loads.
         steps: optimizer steps made; None where that is not known.
+        scores: whether it is a reward model, which writes nothing and gives each image a score.
     """
     model = config["model"]
     options = model["init_args"]
@@ -70,7 +78,8 @@ def model_card(
     start = options["policy"].get("start")
     origin = base if start is None else f"{base} (starting at {told_base(start)})"
     trained_by = str(model["class_path"]).rsplit(".", maxsplit=1)[-1]
-    tags = ["lit-listener", "grpo" if "GRPO" in trained_by else "sft", "preference", "vision-language"]
+    way = "reward-model" if scores else "grpo" if "GRPO" in trained_by else "sft"
+    tags = ["lit-listener", way, "preference", "vision-language"]
     front = ModelCardData(
         base_model=_listed_base(options["policy"]["base"]),
         library_name="peft" if is_adapter else "transformers",
@@ -85,7 +94,7 @@ def model_card(
 
 # {name.rsplit("/", maxsplit=1)[-1]}
 
-A vision-language reasoner that is shown a question about images, thinks aloud and answers.
+{_REWARD if scores else _REASONER}
 
 - trained from: {origin}
 - trained by: lit_listener, {trained_by}{after}
@@ -99,15 +108,7 @@ The licence of what it was trained from holds for it too.
 {_example(name, is_adapter)}
 ```
 
-As a judge, which asks as in training (`judge.json` says how):
-
-```python
-from lit_listener import Judge
-
-judge = Judge.load("{name}")
-print(judge.compare("what the images were made from", "a.png", "b.png").p_a)
-```
-
+{_used_as(name, scores)}
 To go on training, name this folder as {go_on}.
 
 ## Training data
@@ -125,6 +126,36 @@ Absolute paths are cut to their last part.
 
 ```yaml
 {_yaml(config)}
+```
+"""
+
+
+_REASONER = "A vision-language reasoner that is shown a question about images, thinks aloud and answers."
+_REWARD = (
+    "A reward model: a vision-language model with a linear head on the last token, which gives an image and its prompt "
+    "a score. Differences of scores count: sigmoid of one is the probability that people prefer the image."
+)
+
+
+def _used_as(name: str, scores: bool) -> str:
+    if scores:
+        return f"""As a reward model, which reads images as in training (`reward.json` says how; the head is
+`head.safetensors`, on the last hidden state of the last token):
+
+```python
+from lit_listener import RewardModel
+
+model = RewardModel.load("{name}")
+print(model.score("what the images were made from", ["a.png", "b.png"]))
+```
+"""
+    return f"""As a judge, which asks as in training (`judge.json` says how):
+
+```python
+from lit_listener import Judge
+
+judge = Judge.load("{name}")
+print(judge.compare("what the images were made from", "a.png", "b.png").p_a)
 ```
 """
 
