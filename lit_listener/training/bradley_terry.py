@@ -6,7 +6,8 @@ and no answer, so validation and test record the probability sigmoid(s_second - 
 What is left out: HPSv3's uncertainty (a mean and a variance for each image).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ from lit_listener.training.scorer_judge import image_place, scored_row
 from lit_listener.training.trained_module import TrainedModule
 from lit_listener.vlm import ranks
 from lit_listener.vlm.loading import PolicySpec
-from lit_listener.vlm.reward_backbone import Rater, load_reward
+from lit_listener.vlm.reward_backbone import Rater, RewardBackbone, load_reward
+from lit_listener.vlm.reward_files import reward_files
 from lit_listener.vlm.sharding import Sharding
 
 
@@ -46,6 +48,8 @@ class BradleyTerryReward(TrainedModule):
         memory: how a step is cut to the memory there is.
         sharding: how weights are computed with that ModelParallelStrategy spreads over several GPUs.
     """
+
+    policy: RewardBackbone
 
     def __init__(
         self,
@@ -73,6 +77,10 @@ class BradleyTerryReward(TrainedModule):
         self.trainable = [name for name, p in self.named_parameters() if p.requires_grad]
         self.saved_names = list(self.trainable)
         self.shard_part(self, mesh)
+
+    def model_files(self, config: Path) -> Mapping[str, str | bytes]:
+        """The head, and how images are put before the model."""
+        return reward_files(self.policy, self.question)
 
     @property
     def rater(self) -> Rater:

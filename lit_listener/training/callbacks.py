@@ -10,15 +10,13 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
-from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-from lit_listener.judging.card import CARD
-from lit_listener.judging.run_config import card_of_run, read_run_config
 from lit_listener.training.listener_grpo import ListenerGRPO
-from lit_listener.training.reasoner import Reasoner
 from lit_listener.training.run.metrics_file import keep_rows
+from lit_listener.training.trained_module import TrainedModule
 from lit_listener.vlm.saving import save_model
 from lit_listener.vlm.specs import DTypeName
 
@@ -131,7 +129,7 @@ class ExportModel(Callback):
         Raises:
             ValueError: the weights are in 4 bits or sharded.
         """
-        if stage != "fit" or not self.folder or not isinstance(pl_module, Reasoner):
+        if stage != "fit" or not self.folder or not isinstance(pl_module, TrainedModule):
             return
         afterwards = "leave it out, and export the run after training: python -m lit_listener export"
         if pl_module.policy_spec.quantization:
@@ -144,20 +142,11 @@ class ExportModel(Callback):
     @rank_zero_only
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Save once training has run to its end (an interrupted run keeps its checkpoint instead)."""
-        if self.folder and isinstance(pl_module, Reasoner) and not trainer.interrupted:
-            run = Path(trainer.default_root_dir)
-            save_model(pl_module.policy, pl_module.reader, run / self.folder, self.dtype, _card(run / "config.yaml"))
-
-
-def _card(path: Path) -> dict[str, str]:
-    """The ``judge.json`` that goes with a run's model, by its name."""
-    if not path.is_file():
-        rank_zero_warn(
-            f"there is no {path.name} of this run to tell how its model is asked, so that the model is saved without "
-            f"{CARD}: load it with the run's task, Judge.load(..., task=...)"
-        )
-        return {}
-    return {CARD: card_of_run(read_run_config(path.parent / "checkpoints" / "last.ckpt"), tells_folders=False)}
+        if not self.folder or not isinstance(pl_module, TrainedModule) or trainer.interrupted:
+            return
+        run = Path(trainer.default_root_dir)
+        beside = pl_module.model_files(run / "config.yaml")
+        save_model(pl_module.policy, pl_module.reader, run / self.folder, self.dtype, beside)
 
 
 def _sample_table(rows: list[list[Any]]) -> Table:

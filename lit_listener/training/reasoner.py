@@ -4,14 +4,18 @@ Training differs between subclasses; judging does not: sample a thought and an a
 own soft score off the sampling itself, and the listener's off one pass of the reference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 
 from lit_listener.data.records import ShownPair
 from lit_listener.evaluation.prediction import Prediction
+from lit_listener.judging.card import CARD
+from lit_listener.judging.run_config import card_of_run, read_run_config
 from lit_listener.training.examination import Examination
 from lit_listener.training.judged import Completed, Parts, shown_facts
 from lit_listener.training.policy_module import PolicyModule
@@ -59,6 +63,17 @@ class Reasoner(PolicyModule):
     def wants_reference(self) -> bool:
         """Whether the listener, or the evaluation's own, reads the reference."""
         return is_read([self.listener, self.evaluation.independent_listener])
+
+    def model_files(self, config: Path) -> Mapping[str, str | bytes]:
+        """The ``judge.json`` that goes with a run's model."""
+        if not config.is_file():
+            rank_zero_warn(
+                f"there is no {config.name} of this run to tell how its model is asked, so that the model is saved "
+                f"without {CARD}: load it with the run's task, Judge.load(..., task=...)"
+            )
+            return {}
+        run = read_run_config(config.parent / "checkpoints" / "last.ckpt")
+        return {CARD: card_of_run(run, tells_folders=False)}
 
     def judge(self, shown: Sequence[ShownPair], source: str = "") -> list[Prediction]:
         """One thought, answer and pair of soft scores for each pair that counts; the same whatever the batch."""

@@ -6,6 +6,8 @@ they came.
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from lit_listener.training.out_of_memory import TokenBudget
 from lit_listener.training.schedule import Schedule
 from lit_listener.training.strategies import data_parallel_mesh
 from lit_listener.vlm.backbone import Backbone
+from lit_listener.vlm.encoding import Reader
 from lit_listener.vlm.image_cache import ImageCache
 from lit_listener.vlm.loading import PolicySpec
 from lit_listener.vlm.sharding import Sharding, shard
@@ -83,9 +86,21 @@ class TrainedModule(JudgingModule):
         """The ranks that weights are sharded over; None where each process holds all of them."""
         return data_parallel_mesh(self._trainer, self.policy_spec)
 
+    policy: Backbone
+    """What trains; there once it is loaded, like its reader."""
+    reader: Reader
+
     @abstractmethod
     def _load(self, mesh: DeviceMesh | None) -> None:
         """Load the weights, and note which train in ``trainable``, and which change in ``saved_names``."""
+
+    @abstractmethod
+    def model_files(self, config: Path) -> Mapping[str, str | bytes]:
+        """What goes beside the weights in a model folder, by name: how the model is asked.
+
+        Args:
+            config: the run's config, where it is kept.
+        """
 
     def shard_part(self, part: torch.nn.Module, mesh: DeviceMesh | None) -> None:
         """Share the weights of all backbones in a part out among the ranks, where they are to be."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from lit_listener.tasks.reward_question import RewardQuestion
@@ -45,10 +45,14 @@ def restore_reward(spec: PolicySpec, weights: Mapping[str, Tensor], place: torch
     return loaded
 
 
-def write_reward_files(policy: RewardBackbone, question: RewardQuestion, folder: Path) -> None:
-    """Write what a folder has beside a model's own files: the head, in float32, and how images are put before it."""
-    save_file({"weight": policy.head.weight.detach().float().cpu().contiguous()}, folder / HEAD_FILE)
-    (folder / REWARD_CARD).write_text(reward_card(question))
+def reward_files(policy: RewardBackbone, question: RewardQuestion) -> dict[str, str | bytes]:
+    """What a folder has beside a model's own files, by name: the head, in float32, and how images are put before it.
+
+    Raises:
+        ValueError: the question is of a class that a folder could not name.
+    """
+    weight = policy.head.weight.detach().float().cpu().contiguous()
+    return {HEAD_FILE: save({"weight": weight}), REWARD_CARD: reward_card(question)}
 
 
 def reward_card(question: RewardQuestion) -> str:

@@ -25,7 +25,7 @@ def save_model(
     reader: Reader,
     folder: Path,
     dtype: DTypeName = "float16",
-    texts: Mapping[str, str] | None = None,
+    beside: Mapping[str, str | bytes] | None = None,
 ) -> None:
     """Write full weights (adapters merged), tokenizer and image processor as a Hugging Face folder (safetensors).
 
@@ -36,7 +36,7 @@ def save_model(
         reader: what reads for it.
         folder: where to.
         dtype: number format of the saved weights.
-        texts: files that go beside them, by name.
+        beside: contents of files that go beside them, by name.
 
     Raises:
         FileExistsError: ``folder`` holds something other than a model; a model that is there already is replaced.
@@ -46,10 +46,10 @@ def save_model(
         raise FileExistsError(f"{folder} is there and holds no model: name a new or empty folder to save to")
     _refuse_quantised(backbone.model)
     model = copy.deepcopy(backbone.model)
-    with whole_folder(folder) as beside:
-        write_model(model, reader, beside, dtype)
-        for name, text in (texts or {}).items():
-            (beside / name).write_text(text)
+    with whole_folder(folder) as new:
+        write_model(model, reader, new, dtype)
+        for name, content in (beside or {}).items():
+            (new / name).write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager

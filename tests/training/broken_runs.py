@@ -4,7 +4,7 @@ import copy
 import csv
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -81,6 +81,8 @@ class Setting:
 
     steps: int = 5
     sft: bool = False
+    baseline: Callable[..., Any] | None = None
+    """Makes another module than GRPO's, one that needs no traces."""
     updates: Updates = Updates()  # noqa: RUF009  # frozen
     num_workers: int = 0
     every: int = 1
@@ -93,6 +95,8 @@ class Setting:
 
     def module(self) -> Any:
         schedule = Schedule("linear", 3) if self.steps > 0 else Schedule()
+        if self.baseline is not None:
+            return self.baseline(policy=BLANK, optimizer=adam, schedule=schedule)
         if self.sft:
             return TraceSFT(BLANK, task=Babble(), sampling=Sampling(4), optimizer=adam, schedule=schedule)
         settings: dict[str, Any] = {"updates": self.updates, "group_size": 2, "sampling": Sampling(4), **self.options}

@@ -6,6 +6,7 @@ Run as a program under torchrun, it runs the named cases one after another and r
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch.distributed.tensor import DTensor
 
 from lit_listener.data.shapes import ShapesTraces
-from lit_listener.training import DynamicSampling, RefreshEvery, TraceSFT
+from lit_listener.tasks import PairwisePreference
+from lit_listener.training import AnswerSFT, BradleyTerryReward, DynamicSampling, RefreshEvery, TraceSFT
 from lit_listener.training.grpo_options import Objective, Updates
-from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.training.memory_options import Memory
 from lit_listener.training.predictions import PredictionsFile
 from lit_listener.vlm import ranks
@@ -27,7 +28,7 @@ from lit_listener.vlm.loading import load
 from lit_listener.vlm.rollout import Sampling
 from lit_listener.vlm.sharding import Sharding
 from lit_listener.vlm.specs import LoraSpec, PolicySpec
-from tests.training.tiny_runs import BLANK, Babble, BabblingGRPO, data, grpo, pairs, sgd, trainer
+from tests.training.tiny_runs import BLANK, TEMPLATE, Babble, BabblingGRPO, data, grpo, pairs, sgd, trainer
 
 STEPS = 3
 ROOT = Path(__file__).parents[2]
@@ -89,6 +90,27 @@ class KeepingGRPO(KeepsGradients, BabblingGRPO):
 
 class KeepingSFT(KeepsGradients, TraceSFT):
     """Supervised fine-tuning."""
+
+
+class KeepingAnswers(KeepsGradients, AnswerSFT):
+    """Fine-tuning on answers alone."""
+
+
+class KeepingReward(KeepsGradients, BradleyTerryReward):
+    """A reward model whose head is not zero at first: else only the head has a gradient."""
+
+    def _load(self, mesh: Any) -> None:
+        super()._load(mesh)
+        with torch.no_grad():
+            self.policy.head.weight.fill_(0.3)
+
+
+BASELINES: dict[str, Callable[..., Any]] = {
+    "answers": lambda: KeepingAnswers(
+        BLANK, task=PairwisePreference(TEMPLATE, None), labels="votes", sampling=Sampling(4), optimizer=sgd
+    ),
+    "reward": lambda policy: KeepingReward(policy, labels="votes", memory=Memory(200), optimizer=sgd),
+}
 
 
 class Logged(Callback):
@@ -153,6 +175,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fsdp_kl_free": ("fsdp", FREE),
     "fsdp_refreshed": ("fsdp", {"listener": ModelListener("shapes-instruct"), "reference_refresh": RefreshEvery(2)}),
     "fsdp_sft": ("fsdp", {"sft": True}),
+    "ddp_answers": ("ddp", {"baseline": "answers"}),
+    "fsdp_answers": ("fsdp", {"baseline": "answers"}),
+    "ddp_reward": ("ddp", {"baseline": "reward", "policy": replace(BLANK, lora=LoraSpec(4, 8.0))}),
+    "fsdp_reward": ("fsdp", {"baseline": "reward", "policy": BLANK}),
+    "fsdp_reward_vision": ("fsdp", {"baseline": "reward", "policy": replace(BLANK, train_vision=True)}),
 }
 STRATEGIES = {
     "ddp": lambda: DDPStrategy(process_group_backend="gloo"),
@@ -178,6 +205,8 @@ def module_of(case: str, folder: Path) -> Any:
     options = dict(CASES[case][1])
     if options.pop("goes_on_from_an_adapter", False):
         options["policy"] = write_adapter(folder)
+    if baseline := options.pop("baseline", None):
+        return BASELINES[baseline](**options)
     if options.pop("sft", False):
         return KeepingSFT(BLANK, task=Babble(), sampling=Sampling(4), optimizer=sgd)
     unreadable, flat = options.pop("every_other_unreadable", False), options.pop("some_flat", False)
@@ -195,7 +224,7 @@ def run(case: str, folder: Path, *, several: bool) -> Left:
         folder, steps, logged, PredictionsFile(), val_check_interval=2, check_val_every_n_epoch=None, **options
     )
     source = {"held_in": pairs(5, split="validation")}
-    traces = None if isinstance(module, ListenerGRPO) else ShapesTraces({"thorough": 0.5, "hasty": 0.5})
+    traces = ShapesTraces({"thorough": 0.5, "hasty": 0.5}) if isinstance(module, TraceSFT) else None
     loaders = data(13, validation=source, test=source, eval_batch_size=2, traces=traces)
     run.fit(module, loaders)
     weights = {name: whole(p) for name, p in module.named_parameters() if p.requires_grad}

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch.nn import functional
 
+from lit_listener import RewardModel
 from lit_listener.data.demonstrators import AnswerOnly
 from lit_listener.data.records import RankedList, ShownPair
 from lit_listener.tasks import RewardQuestion
 from lit_listener.training import BradleyTerryReward
+from lit_listener.training.callbacks import ExportModel
 from lit_listener.training.memory_options import Memory
 from lit_listener.vlm.specs import LoraSpec, PolicySpec
 from tests.training.tiny_runs import BLANK, Listed, data, pairs, sgd, shown, trainer, weights
@@ -184,3 +186,22 @@ def test_a_checkpoint_holds_the_head_and_what_trains(tmp_path):
     run = trainer(tmp_path, 2)
     run.fit(other, data(4), ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True)
     assert run.global_step == 2
+
+
+def test_a_model_folder_at_the_end_of_training_has_the_head(tmp_path):
+    module = with_head()
+    run = trainer(tmp_path, 1, ExportModel("model", "float32"))
+    run.fit(module, data(4))
+    loaded = RewardModel.load(tmp_path / "model", device="cpu")
+    (each,) = shown(1)
+    assert loaded.score(each.pair.prompt, each.images) == pytest.approx(one_by_one(module, each), abs=1e-5)
+
+
+class OwnQuestion(RewardQuestion):
+    """A question that no folder could name."""
+
+
+def test_a_question_of_an_own_class_cannot_be_kept_in_a_folder(tmp_path):
+    module = reward(question=OwnQuestion("{prompt} {image}", system=None))
+    with pytest.raises(ValueError, match=r"model\.question: only the wording of lit_listener\.tasks\.RewardQuestion"):
+        trainer(tmp_path, 1, ExportModel("model", "float32")).fit(module, data(4))

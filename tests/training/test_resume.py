@@ -10,13 +10,20 @@ import pytest
 import torch
 
 from lit_listener.data.curriculum import Curriculum
-from lit_listener.training import DynamicSampling, RefreshEvery
+from lit_listener.tasks import PairwisePreference
+from lit_listener.training import AnswerSFT, BradleyTerryReward, DynamicSampling, RefreshEvery
 from lit_listener.training.grpo_options import Objective, RewardWeights
 from lit_listener.training.listener_grpo import Updates
 from lit_listener.training.rewards import Annealed
 from lit_listener.vlm.listeners import ModelListener
+from lit_listener.vlm.rollout import Sampling
 from tests.training.broken_runs import Break, How, Setting, break_and_go_on, differences, left_by
-from tests.training.tiny_runs import Seen
+from tests.training.tiny_runs import TEMPLATE, Seen
+
+
+def answers_alone(**options: Any) -> AnswerSFT:
+    return AnswerSFT(task=PairwisePreference(TEMPLATE, None), sampling=Sampling(4), **options)
+
 
 SEVERAL = {"val_check_interval": 2, "check_val_every_n_epoch": None}
 SETTINGS = {
@@ -26,6 +33,8 @@ SETTINGS = {
     "epochs that are counted": Setting(steps=-1, trainer={"max_epochs": 2, "val_check_interval": 2}),
     "epochs that are cut short": Setting(best=0, trainer={"limit_train_batches": 2, "limit_val_batches": 0}),
     "supervised": Setting(sft=True, trainer=SEVERAL),
+    "answers alone": Setting(baseline=answers_alone, trainer=SEVERAL),
+    "reward model": Setting(baseline=BradleyTerryReward, trainer=SEVERAL),
     "workers": Setting(num_workers=2, steps=4, trainer=SEVERAL),
     "every second rollout": Setting(every=2, trainer={"val_check_interval": 1}),
     "dynamic sampling": Setting(
@@ -87,12 +96,20 @@ def go_through(name: str, how: How, folder: Path, undisturbed: Any, places: list
 # ---- a place of each kind, in seconds --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["killed", "asked"])
-def test_between_batches_and_within_validation(tmp_path, undisturbed, how):
-    calls = undisturbed("validation within epochs")[1]
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("validation within epochs", "killed"),
+        ("validation within epochs", "asked"),
+        ("answers alone", "killed"),
+        ("reward model", "killed"),
+    ],
+)
+def test_between_batches_and_within_validation(tmp_path, undisturbed, name, how):
+    calls = undisturbed(name)[1]
     validations = [at for at, hook in enumerate(calls, 1) if hook == "on_validation_batch_end"]
     starts = [at for at, hook in enumerate(calls, 1) if hook == "on_train_batch_start"]
-    gone_on = go_through("validation within epochs", how, tmp_path, undisturbed, [validations[1], starts[-1]])
+    gone_on = go_through(name, how, tmp_path, undisturbed, [validations[1], starts[-1]])
     assert len(gone_on) == 2
 
 

@@ -19,7 +19,7 @@ from lit_listener.judging.run_config import asked_question, card_of_run, policy_
 from lit_listener.training.exporting.model_card import model_card, read_measured
 from lit_listener.vlm.restoring import Restored, restore
 from lit_listener.vlm.reward_backbone import LoadedReward
-from lit_listener.vlm.reward_files import has_head, restore_reward, write_reward_files
+from lit_listener.vlm.reward_files import has_head, restore_reward, reward_files
 from lit_listener.vlm.saving import whole_folder, write_adapter, write_model
 from lit_listener.vlm.specs import BUNDLED, DTypeName, PolicySpec, resolve
 from lit_listener.vlm.trained_weights import find_checkpoint, read_trained_weights
@@ -98,9 +98,11 @@ def export(
             write_model(trained.policy.model, trained.reader, beside, format_)
         (beside / "README.md").write_text(card)
         if isinstance(trained, LoadedReward):
-            write_reward_files(trained.policy, asked_question(config), beside)
+            own = reward_files(trained.policy, asked_question(config))
         else:
-            (beside / CARD).write_text(card_of_run(config, tells_folders=as_adapter))
+            own = {CARD: card_of_run(config, tells_folders=as_adapter)}
+        for file, content in own.items():
+            (beside / file).write_bytes(content.encode() if isinstance(content, str) else content)
         size = sum(path.stat().st_size for path in beside.rglob("*") if path.is_file())
     merged = spec.lora is not None and merge
     return Exported(output, f"{kind}, {format_}", merged, size, _how_to_load(output, base if as_adapter else None))
