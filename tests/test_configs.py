@@ -22,13 +22,14 @@ from lit_listener.__main__ import main
 from lit_listener.cli import ReasonerCLI, build_cli
 from lit_listener.data import sources
 from lit_listener.data.shapes import ShapesPairs
-from lit_listener.data.sources import PairTable
+from lit_listener.data.sources import ImageGenCoT, PairTable
 from lit_listener.data.sources.pairs import TablePairs
 from lit_listener.evaluation.predictions_file import read_predictions
-from lit_listener.training import ListenerGRPO, TraceSFT
+from lit_listener.training import AnswerSFT, BradleyTerryReward, ListenerGRPO, TraceSFT
 from lit_listener.vlm.adapters import adapted_layers
 from lit_listener.vlm.loading import load_backbone
 from lit_listener.vlm.specs import PolicySpec
+from tests.training.sampled import write_right_traces
 from tests.vlm.tiny import FOUR_BIT_WIDTHS, write_tiny
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +42,22 @@ OBJECTIVE = [path for path in CONFIGS if path.parent.name == "objective"]
 EVALUATION = [path for path in CONFIGS if path.parent.name == "evaluation"]
 SERVED = {"remote_listener"}
 """They need a server: ``tests/training/test_remote_listener.py`` runs them."""
+TRAINED = {
+    "sft": TraceSFT,
+    "trace_sft_given": TraceSFT,
+    "answer_sft": AnswerSFT,
+    "bradley_terry": BradleyTerryReward,
+}
+"""Configs of the real models that train anything but GRPO, and what."""
+OWN_QUESTION = {"trace_sft_given", "bradley_terry"}
+"""Those that the debug overlay's words do not go with."""
+COMBINED = [
+    (base, overlay)
+    for base in QWEN
+    for overlay in OVERLAYS
+    if not (base.stem in OWN_QUESTION and overlay.stem == "cpu_debug")
+]
+DEBUGGED = [path for path in QWEN if path.stem not in OWN_QUESTION]
 NAMES = {"instruct", "witness", "warm_start", "grpo", "grpo_listener", "random_listener"}
 
 
@@ -62,7 +79,7 @@ def test_the_configs_of_the_bundled_world_are_there():
 
 
 def test_the_configs_of_the_papers_and_of_hardware_are_there():
-    assert {path.stem for path in QWEN} >= {"grpo_listener", "grpo", "sft"}
+    assert {path.stem for path in QWEN} >= {"grpo_listener", "grpo", *TRAINED}
     assert {path.stem for path in OVERLAYS} >= {"qlora_1gpu", "lora_1gpu", "fsdp_8gpu", "ddp_lora_8gpu", "cpu_debug"}
     assert len(SHAPES) + len(QWEN) + len(OVERLAYS) + len(DATA) + len(EVALUATION) + len(OBJECTIVE) == len(CONFIGS)
 
@@ -91,8 +108,8 @@ def test_a_config_opens_with_what_it_does_and_the_command_that_runs_it(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("path", SHAPES, ids=lambda path: path.stem)
 def test_a_config_parses(path, tmp_path):
-    cli = build(content(path), tmp_path)
-    assert isinstance(cli.model, ListenerGRPO | TraceSFT)
+    cli = build(with_traces(content(path), tmp_path), tmp_path)
+    assert isinstance(cli.model, ListenerGRPO | TraceSFT | AnswerSFT | BradleyTerryReward)
     assert len(cli.datamodule.train) > 0
     assert cli.trainer.max_steps > 0
 
@@ -165,7 +182,8 @@ def small(config: dict[str, Any]) -> dict[str, Any]:
         "enable_model_summary": False,
     }
     options = config["model"]["init_args"]
-    options["sampling"] = {**options.get("sampling", {}), "max_new_tokens": 24}
+    if not config["model"]["class_path"].endswith("BradleyTerryReward"):  # which writes nothing
+        options["sampling"] = {**options.get("sampling", {}), "max_new_tokens": 24}
     if "group_size" in options:
         options["group_size"] = 2
     data = config["data"]
@@ -177,17 +195,26 @@ def small(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def with_traces(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The same with traces to learn from, where a model has to sample them first."""
+    traces = config["data"].get("traces") or {}
+    if traces.get("class_path") == "lit_listener.training.SampledTraces":
+        source = ShapesPairs(**config["data"]["train"]["init_args"])
+        traces["init_args"]["predictions"] = str(write_right_traces(source, range(4), folder / "predictions.parquet"))
+    return config
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path in SHAPES if path.stem not in SERVED], ids=lambda path: path.stem)
 def test_a_config_runs(path, tmp_path):
-    config = small(content(path))
+    config = with_traces(small(content(path)), tmp_path)
     written = tmp_path / "config.yaml"
     written.write_text(yaml.safe_dump(config))
     run = tmp_path / "run"
     assert main(["fit", "--config", str(written), "--run_dir", str(run)]) == 0
     header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
     assert "val/accuracy" in header
-    assert ("reward/total" in header) != ("sft/loss" in header)
+    assert len({"reward/total", "sft/loss", "bradley_terry/loss"} & set(header)) == 1
     last = run / "checkpoints" / "last.ckpt"
     assert last.is_file()
     if config.get("export"):
@@ -266,6 +293,14 @@ def tables(tmp_path, monkeypatch) -> Path:
         for n in range(60)
     ]
     (folder / "train.json").write_text(json.dumps(rows))
+    (tmp_path / "data" / "imagegen_cot").mkdir()
+    said = [
+        ("human", "Which?\nText Caption: [a circle]"),
+        ("gpt", "<think>x</think><answer>Image 2 is better</answer>"),
+    ]
+    turns = [{"from": speaker, "value": value} for speaker, value in said]
+    row = {"conversations": turns, "images": [str(folder / "train" / f"{name}.jpg") for name in ("red", "blue")]}
+    (tmp_path / "data" / "imagegen_cot" / "train.json").write_text(json.dumps([row]))
     header = (ROOT / "configs" / "qwen2_5_vl" / "grpo_listener.yaml").read_text()
     recipe = header[header.index("#   import json") : header.index("seed_everything")]
     exec("\n".join(line[4:] for line in recipe.splitlines()), {})  # what a reader would run
@@ -292,14 +327,14 @@ def combined(base: Path, overlay: Path, *options: str) -> ReasonerCLI:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("base", QWEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize(("base", "overlay"), COMBINED, ids=lambda path: path.stem)
 def test_every_combination_parses_and_loads_at_toy_size(base, overlay, tables, tiny_seven_b, tmp_path):
     here = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--run_dir", str(tmp_path / "run")]
     toy = overlay.stem == "cpu_debug"
     cli = combined(base, overlay, *here, *([] if toy else ["--model.policy.base", str(tiny_seven_b)]))
-    assert isinstance(cli.model, TraceSFT if base.stem == "sft" else ListenerGRPO)
-    assert isinstance(cli.datamodule.train, ShapesPairs if toy else PairTable)
+    assert isinstance(cli.model, TRAINED.get(base.stem, ListenerGRPO))
+    published = ImageGenCoT if base.stem == "trace_sft_given" else PairTable
+    assert isinstance(cli.datamodule.train, ShapesPairs if toy else published)
     assert list(cli.datamodule.validation) == ["held_in"]
     assert isinstance(cli.trainer.strategy, ModelParallelStrategy) == (overlay.stem == "fsdp_8gpu")
     cli.model.configure_model()
@@ -308,16 +343,16 @@ def test_every_combination_parses_and_loads_at_toy_size(base, overlay, tables, t
     assert trained
     assert not any(".visual." in name for name in trained)
     assert {p.dtype for p in trained.values()} == {torch.float32}
-    assert all("lora_" in name for name in trained) == (spec.lora is not None)
-    assert cli.model.shares_vision
+    assert all("lora_" in name for name in trained if name != "policy.head.weight") == (spec.lora is not None)
+    assert getattr(cli.model, "shares_vision", True)
     optimizer = cli.model.make_optimizer(trained.values())
     rate = optimizer.param_groups[0]["lr"]
-    low, high = (1e-5, 1e-4) if spec.lora or toy or base.stem == "sft" else (1e-6, 1e-6)
+    low, high = (1e-5, 1e-4) if spec.lora or toy or base.stem in TRAINED else (1e-6, 1e-6)
     assert low <= rate <= high
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("base", QWEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("base", DEBUGGED, ids=lambda path: path.stem)
 def test_nothing_of_the_tables_leaks_into_the_bundled_pairs(base, tmp_path):
     cli = combined(base, ROOT / "configs" / "hardware" / "cpu_debug.yaml", "--run_dir", str(tmp_path))
     train = cli.config["data"]["train"]["init_args"]
@@ -333,7 +368,7 @@ def test_nothing_of_the_tables_leaks_into_the_bundled_pairs(base, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("base", QWEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("base", DEBUGGED, ids=lambda path: path.stem)
 def test_the_debug_overlay_runs_anywhere(base, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where there are no tables
     overlay = ROOT / "configs" / "hardware" / "cpu_debug.yaml"
@@ -407,7 +442,7 @@ def test_every_source_of_pairs_has_an_overlay():
     named = {
         re.sub(r".*\.", "", found) for path in DATA for key, found in keys(content(path)).items() if "class" in key
     }
-    assert named == set(sources.__all__) - {"ImageRewardRatings"}
+    assert named == set(sources.__all__) - {"ImageRewardRatings", "ImageGenCoT", "TraceTable"}  # those are no overlays
     assert len(DATA) == len(named)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
 from lit_listener.data.records import Shown

@@ -77,19 +77,20 @@ def test_votes_that_are_tied_can_be_learnt_from_and_a_tie_has_no_majority(tmp_pa
         train(answers(), tmp_path, train=tied, batch_size=2)
 
 
-def test_it_learns_the_answer_of_pairs_seen_again_and_again(tmp_path):
-    """One pair in each class: from about a coin's toss to nearly sure, by the score that an evaluation reads."""
+def test_a_reply_without_thoughts_is_learnt_and_its_score_read(tmp_path):
+    """Pairs whose better image is always the second: the form and the answer, by what an evaluation samples."""
     module = answers(
+        task=PairwisePreference(template=TEMPLATE, system=None, thinks=False),
         policy=replace(BLANK, base="shapes-instruct"),
         optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=2e-3),
-        sampling=Sampling(16, temperature=0.01),
+        sampling=Sampling(8),
     )
-    logged = train(module, tmp_path, 60, batch_size=4)
-    assert logged["sft/loss"] < 0.3
-    rows = module.judge([ShownPair(each, "a", n) for n, each in enumerate(pairs(4)[n] for n in range(4))])
-    assert [row.correct for row in rows] == [1] * 4
-    assert [row.trace for row in rows] == ["I have finished thinking."] * 4
-    assert min(row.p_correct for row in rows) > 0.7
+    given = shown(4)
+    second = [ShownPair(each.pair, "b" if each.pair.preferred == "a" else "a", each.index) for each in given]
+    trainer(tmp_path, 25).fit(module, torch.utils.data.DataLoader(second * 25, batch_size=4, collate_fn=list))  # type: ignore[arg-type]
+    rows = module.judge(second)
+    assert [(row.outcome, row.answer, row.trace) for row in rows] == [("ok", 1, "")] * 4
+    assert min(row.p_second or 0.0 for row in rows) > 0.9
 
 
 def test_labels_of_an_unknown_kind_are_refused():

@@ -5,34 +5,18 @@ from typing import Any
 
 import pytest
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.records import ShownPair, Side
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import write_predictions
 from lit_listener.training import PreferenceData, SampledTraces
-from lit_listener.training.judged import shown_facts
+from tests.training.sampled import right_trace
 from tests.training.tiny_runs import pairs
 
 PAIRS = pairs(6)
 
 
-def row(index: int, rollout: int = 0, first: str = "a", **change: Any) -> Prediction:
-    """A well-formed, right and consistent trace about a pair that convinced the listener by 0.8."""
-    shown = ShownPair(PAIRS[index], first, index)  # type: ignore[arg-type]
-    sampled = Prediction(
-        **shown_facts(shown, "train_pairs"),
-        rollout=rollout,
-        answer=shown.label,
-        outcome="ok",
-        p_second=0.5,
-        listener_p_second=None,
-        listener_p_correct=0.8,
-        contradicts=False,
-        stated_verdict=shown.label,
-        length=9,
-        truncated=False,
-        trace=f"about {index}, {first} first, rollout {rollout}",
-    )
-    return replace(sampled, **change)
+def row(index: int, rollout: int = 0, first: Side = "a", **change: Any) -> Prediction:
+    return right_trace(PAIRS, index, rollout, first, **change)
 
 
 def wrong(index: int, **change: Any) -> Prediction:
