@@ -377,7 +377,7 @@ def test_there_is_nothing_to_train(tmp_path, capsys, my_scorer):
 def test_there_is_no_step_to_plan(tmp_path, capsys):
     train = json.loads(shapes("train")[1])["held_in"]
     assert call("fit", *QUIET, *JUDGE, "--data.train", json.dumps(train), "--print_plan") == 1
-    assert "error: --print_plan: ScorerJudge has nothing to train, and so no step to plan" in capsys.readouterr().err
+    assert "error: --print_plan: ScorerJudge is no reasoner, whose steps alone are planned" in capsys.readouterr().err
 
 
 def test_a_scorer_that_is_not_there(tmp_path, capsys):

@@ -74,7 +74,7 @@ def printed_plan(reasoner: lightning.LightningModule, data: PreferenceData, trai
         ValueError: the memory is not above 0, or the model is none that is trained.
     """
     if not isinstance(reasoner, Reasoner):
-        raise ValueError(f"--print_plan: {type(reasoner).__name__} has nothing to train, and so no step to plan")  # noqa: TRY004  # an option is wrong, not an argument's type
+        raise ValueError(f"--print_plan: {type(reasoner).__name__} is no reasoner, whose steps alone are planned")  # noqa: TRY004  # an option is wrong, not an argument's type
     if gib is not None and not gib > 0:
         raise ValueError(f"--plan_for_gib: expected GiB above 0, got {gib}")
     processes = _count(trainer.get("devices")) * (trainer.get("num_nodes") or 1)
