@@ -107,7 +107,11 @@ class KeepingReward(KeepsGradients, BradleyTerryReward):
 
 BASELINES: dict[str, Callable[..., Any]] = {
     "answers": lambda: KeepingAnswers(
-        BLANK, task=PairwisePreference(TEMPLATE, None, thinks=False), labels="votes", sampling=Sampling(4), optimizer=sgd
+        BLANK,
+        task=PairwisePreference(TEMPLATE, None, thinks=False),
+        labels="votes",
+        sampling=Sampling(4),
+        optimizer=sgd,
     ),
     "reward": lambda policy: KeepingReward(policy, labels="votes", memory=Memory(200), optimizer=sgd),
 }
