@@ -58,6 +58,8 @@ COMBINED = [
     if not (base.stem in OWN_QUESTION and overlay.stem == "cpu_debug")
 ]
 DEBUGGED = [path for path in QWEN if path.stem not in OWN_QUESTION]
+NO_OVERLAYS = {"ImageRewardRatings", "ImageGenCoT", "TraceTable", "WholeLists"}
+"""Sources that do not go with every training."""
 NAMES = {"instruct", "witness", "warm_start", "grpo", "grpo_listener", "random_listener"}
 
 
@@ -442,7 +444,7 @@ def test_every_source_of_pairs_has_an_overlay():
     named = {
         re.sub(r".*\.", "", found) for path in DATA for key, found in keys(content(path)).items() if "class" in key
     }
-    assert named == set(sources.__all__) - {"ImageRewardRatings", "ImageGenCoT", "TraceTable"}  # those are no overlays
+    assert named == set(sources.__all__) - NO_OVERLAYS
     assert len(DATA) == len(named)
 
 

@@ -332,6 +332,10 @@ class ListSource(ABC):
     def size(self, index: int) -> int:
         """Number of images of the list at a place, told without decoding them."""
 
+    def ranks(self, index: int) -> tuple[float, ...]:
+        """The ranks of the list at a place; a source that can tell them without decoding the images does."""
+        return self[index].ranks
+
 
 @dataclass(frozen=True, eq=False)
 class RatedImage:

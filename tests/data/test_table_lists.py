@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lit_listener.data.records import ListPlaces, ListSource, PairSource, PreferencePair
-from lit_listener.data.sources import HPDv2, ImageRewardDB, PairTable, row_images
+from lit_listener.data.records import ListPlaces, ListSource, PairSource, PreferencePair, ShownList
+from lit_listener.data.sources import HPDv2, ImageRewardDB, PairTable, WholeLists, row_images
+from lit_listener.tasks import Listwise
 from tests.data.published import parquet, tone
 from tests.data.tables import rows, write
 
@@ -258,3 +259,66 @@ def test_scores_and_a_better_and_a_worse_image(images):
     assert ImageRewardDB(path)[0].category == "people"
     with pytest.raises(ValueError, match=r"scores='hps': .*has a better and a worse image a row"):
         ImageRewardDB(path, scores="hps")
+
+
+# ---- lists to train on -----------------------------------------------------------------------------------------------
+
+
+class Given(ListSource):
+    """Lists with given ranks, of which no image may be asked for."""
+
+    def __init__(self, *ranks: tuple[float, ...]) -> None:
+        self._ranks = ranks
+
+    def __len__(self) -> int:
+        return len(self._ranks)
+
+    def __getitem__(self, index: int):
+        raise AssertionError("images were read")
+
+    def size(self, index: int) -> int:
+        return len(self._ranks[index])
+
+    def ranks(self, index: int) -> tuple[float, ...]:
+        return self._ranks[index]
+
+
+class OfLists(PairSource):
+    """Pairs that come of given lists."""
+
+    def __init__(self, lists: ListSource | None) -> None:
+        self._lists = lists
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int):
+        raise AssertionError("images were read")
+
+    def ranked_lists(self) -> ListSource | None:
+        return self._lists
+
+
+def test_lists_of_which_nothing_can_be_learnt_are_left_out():
+    lists = WholeLists(OfLists(Given((1, 2), (1,), (1, 1), (2, 1, 1), (1, 2, 3, 4))), at_most=3)
+    assert (len(lists), lists.left_out) == (2, 3)
+    assert [lists.ranks(n) for n in range(2)] == [(1, 2), (2, 1, 1)]
+    assert [lists.size(n) for n in range(2)] == [2, 3]
+    with pytest.raises(ValueError, match="no lists left: all 2 are of one image, of more than 9, or ties alone"):
+        WholeLists(OfLists(Given((1,), (1, 1))))
+    with pytest.raises(ValueError, match="pairs: the pairs of OfLists do not come of ranked lists"):
+        WholeLists(OfLists(None))
+    with pytest.raises(ValueError, match="at_most: a list has 2 images or more, got at_most=1"):
+        WholeLists(OfLists(Given((1, 2))), at_most=1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_lists_of_a_published_layout_can_be_trained_on(images, layout):
+    lists = WholeLists(layout(images))
+    assert [len(lists), lists.left_out] == ([2, 1] if layout is an_image_a_row else [2, 0])  # p2 has one image
+    for n in range(2):
+        ranked = lists[n]
+        assert (lists.ranks(n), lists.size(n), lists.prompt(n)) == (ranked.ranks, len(ranked.images), ranked.prompt)
+        shown = ShownList(ranked, tuple(range(len(ranked.images))), n)
+        assert len(Listwise().encode(shown).images) == lists.size(n)
+    assert pickle.loads(pickle.dumps(lists)).ranks(1) == lists.ranks(1)

@@ -38,6 +38,7 @@ LETTERS = list_verdicts(("A", "B", "C"))
         ("Image 3 is better.", None),
         ("I prefer image 3 to image 1.", None),
         ("Image 3 beats image 1.", None),
+        ("Image 3 is preferred to image 1.", None),
         ("Image 1 is worse than image 2.", None),
         ("Image 1 is the worst.", None),
         ("Image 2 is the second best.", None),

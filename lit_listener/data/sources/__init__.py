@@ -9,6 +9,7 @@ from lit_listener.data.sources.mmrb2 import MMRB2
 from lit_listener.data.sources.pick_a_pic import PickAPic
 from lit_listener.data.sources.rapidata import Rapidata
 from lit_listener.data.sources.table import PairTable
+from lit_listener.data.sources.whole_lists import WholeLists
 
 __all__ = [
     "MMRB2",
@@ -22,4 +23,5 @@ __all__ = [
     "PickAPic",
     "Rapidata",
     "TraceTable",
+    "WholeLists",
 ]

@@ -31,10 +31,23 @@ class TableLists(ListSource):
         """Number of images of the list at a place; none is read."""
         return int(self._lists.sizes_L[index])
 
+    def ranks(self, index: int) -> tuple[float, ...]:
+        """The ranks of the list at a place; no image is read."""
+        return tuple(self._lists.ranks_I[self._own(index)].tolist())
+
+    def prompt(self, index: int) -> str:
+        """The prompt of the list at a place; no image is read."""
+        prompt: str = self._rows.cells(int(self._lists.rows_I[self._starts_L[index]]))[self._columns.prompt]
+        return prompt
+
+    def _own(self, index: int) -> slice:
+        """The places of a list's images among all images."""
+        start = int(self._starts_L[index])
+        return slice(start, start + self.size(index))
+
     def __getitem__(self, index: int) -> RankedList:
         lists, columns = self._lists, self._columns
-        start = int(self._starts_L[index])
-        own = slice(start, start + self.size(index))
+        own = self._own(index)
         rows, items = lists.rows_I[own].tolist(), lists.items_I[own].tolist()
         by_row = {row: self._rows.cells(row) for row in dict.fromkeys(rows)}
         first = by_row[rows[0]]
