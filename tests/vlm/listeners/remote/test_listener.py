@@ -225,9 +225,15 @@ def test_an_address_without_its_version_is_told_at_the_start(proxy, reader):
 
 def test_a_server_that_does_not_continue_a_reply_is_told_at_the_start(proxy, reader):
     proxy.fault = lambda n: Fault(200, {}, likeliest(("The", -0.1))) if n == 1 else None
-    with pytest.raises(
-        ListenerFailedError, match=r"none is among its likeliest tokens.*model.listener.continues: false"
+    with pytest.warns(
+        UserWarning, match=r"names none of \['0', '1'\] when it is asked to.*set model.listener.continues"
     ):
+        remote(proxy, reader)
+
+
+def test_a_server_without_log_probabilities_is_told_at_the_start(proxy, reader):
+    proxy.fault = lambda n: Fault(200, {}, b'{"choices": [{"logprobs": null}]}') if n == 1 else None
+    with pytest.raises(ListenerFailedError, match="expected the first token's logprobs in the answer"):
         remote(proxy, reader)
 
 
