@@ -94,11 +94,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.answer(response.status, kept, content)
 
     def answer(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
+        with contextlib.suppress(OSError):  # whoever asked may have gone
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
 
     def cut(self) -> None:
         self.close_connection = True

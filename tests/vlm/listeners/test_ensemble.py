@@ -1,9 +1,10 @@
 """Several listeners as one, by hand-worked numbers."""
 
+import jsonargparse
 import pytest
 import torch
 
-from lit_listener.vlm.listeners import EnsembleListener, ModelListener, RandomListener, ReferenceListener
+from lit_listener.vlm.listeners import EnsembleListener, Listener, ModelListener, RandomListener, ReferenceListener
 from lit_listener.vlm.loading import load_backbone
 from lit_listener.vlm.specs import PolicySpec
 from tests.vlm.listeners.heard_shapes import TASK, hearing, shown
@@ -105,6 +106,28 @@ def test_numbers_of_the_members_are_told_apart(reader):
     ensemble = EnsembleListener([Saying([0.5] * 4), Saying([0.5] * 4)])
     ensemble.hear(hearing(reader, shown(2), 2, TEXTS))
     assert ensemble.metrics() == {"saying/hearings_0": 1, "saying/hearings_1": 1}
+
+
+def test_a_config_names_listeners_within_listeners():
+    """As in a run's YAML."""
+    kind = "lit_listener.vlm.listeners."
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--listener", type=Listener)
+    remote = {"base_url": "http://127.0.0.1:9/v1", "model": "judge", "extra": {"priority": 1}}
+    members = [
+        {"class_path": f"{kind}RemoteListener", "init_args": remote},
+        {
+            "class_path": f"{kind}StrippedListener",
+            "init_args": {"listener": {"class_path": f"{kind}ReferenceListener"}},
+        },
+    ]
+    given = {"class_path": f"{kind}EnsembleListener", "init_args": {"how": "min", "listeners": members}}
+    listener = parser.instantiate_classes(parser.parse_object({"listener": given})).listener
+    assert isinstance(listener, EnsembleListener)
+    assert listener.how == "min"
+    assert [type(member).__name__ for member in listener.members] == ["RemoteListener", "StrippedListener"]
+    assert listener.members[0].extra == {"priority": 1}
+    assert listener.reads_reference
 
 
 def test_options_out_of_range_are_refused():

@@ -5,6 +5,7 @@ what the server's number format leaves). It computes nothing here.
 """
 
 import os
+import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -100,6 +101,7 @@ class RemoteListener(Listener):
         key = None if self.api_key_env is None else _key(self.api_key_env)
         self.task = task
         self._secret = key
+        self._one_at_a_time = threading.Lock()  # a judge hears with several threads
         endpoint = Endpoint(self.base_url, key, self.timeout_s)
         self._patience = Patience(endpoint, self.concurrency, self.patience_s)
         end_together(self._failure_at_start(endpoint))
@@ -132,6 +134,10 @@ class RemoteListener(Listener):
             ListenerFailedError: the server refuses, stays dead, or does not know the labels; on every rank.
             StopRequested: the run was asked to stop while the server did not answer; on every rank.
         """
+        with self._one_at_a_time:
+            return self._hear(hearing)
+
+    def _hear(self, hearing: Hearing) -> Heard:
         readable = hearing.readable_N.tolist()
         keys, sends = self._requests(hearing, [n for n, heard in enumerate(readable) if heard])
         asked = self._patience.ask(list(sends.values()), self._read, hearing.stop_asked)
