@@ -137,9 +137,10 @@ def test_sharded_scores_are_the_same_and_have_gradients(tiny_folder, mesh):
     shard(sharded.policy, mesh, Sharding())
     assert isinstance(sharded.policy.head.weight, DTensor)
     given = []
+    prompts = rater(plain).asked(IMAGES)
+    features = plain.policy.image_features(prompts).detach()  # no other pass of the sharded one gathers its weights
     for loaded in (plain, sharded):
-        prompts = rater(loaded).asked(IMAGES)
-        scores = loaded.policy.rate(prompts, loaded.policy.image_features(prompts))
+        scores = loaded.policy.rate(prompts, features)
         scores.square().sum().backward()
         gradient = loaded.policy.head.weight.grad
         given.append((scores.detach(), gradient.full_tensor() if isinstance(gradient, DTensor) else gradient))
