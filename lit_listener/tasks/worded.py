@@ -7,17 +7,26 @@ a label becomes a preference is for each task to say.
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from lit_listener.data.records import Demonstration, Shown
 from lit_listener.tasks.grammar import TAG, Grammar
 from lit_listener.tasks.task import Question
 from lit_listener.tasks.transcript import Transcript, parse_transcript
-from lit_listener.tasks.verdict_rules import VerdictRules
 from lit_listener.tasks.wording import CHAT_TOKEN, Text, refuse_chat_tokens
 
 _TAG = re.compile(TAG.pattern.decode())
 _ANSWER_BLOCK = re.compile(r"<answer>.*?(?:</answer>|\Z)", re.DOTALL)
+
+
+class Verdicts(Protocol):
+    """How verdicts are read out of thoughts (``VerdictRules``, or rules of a task's own)."""
+
+    def stated(self, trace: str) -> int | None:
+        """Index of the label that the thoughts argue for; None where they state no verdict."""
+
+    def strip(self, trace: str) -> str:
+        """The thoughts without the sentences that speak of a verdict."""
 
 
 class WordedTask(ABC):
@@ -32,7 +41,7 @@ class WordedTask(ABC):
         ValueError: If an option is not what it should be; the message names it.
     """
 
-    def __init__(self, options: Mapping[str, Any], image_slots: tuple[str, ...], verdicts: VerdictRules) -> None:
+    def __init__(self, options: Mapping[str, Any], image_slots: tuple[str, ...], verdicts: Verdicts) -> None:
         self.grammar = grammar_of(options)
         self._verdicts = verdicts
         self._template = Text(options["template"], "template", image_slots)
