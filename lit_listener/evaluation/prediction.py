@@ -123,15 +123,25 @@ class Prediction:
         return self.p_second if self.first == "b" else 1.0 - self.p_second
 
     @property
+    def likeliest_p_a(self) -> float | None:
+        """1 where the likeliest labels prefer image a, 0 where b, 0.5 for two ratings alike; None where unreadable.
+
+        Of files without ``likeliest_p_second``, whose answers name an image, it is what ``p_a`` says.
+        """
+        if self.likeliest_p_second is None or self.unparsable:
+            return self.p_a
+        return self.likeliest_p_second if self.first == "b" else 1.0 - self.likeliest_p_second
+
+    @property
     def chosen(self) -> str | None:
-        """The side answered with, "a" or "b"; None where no answer can be read."""
+        """The side answered with, "a" or "b"; None where no answer can be read, or both images are level."""
         if self.answer is None:
             return None
         return self.first if self.answer == 0 else ("b" if self.first == "a" else "a")
 
     @property
     def correct(self) -> int | None:
-        """1 where the answer is the preferred image, 0 where it is the other or unreadable, None for a tie."""
+        """1 where the answer is the preferred image, 0 where it is the other, level or unreadable; None for a tie."""
         return None if self.label is None else int(self.answer == self.label)
 
     @property

@@ -49,6 +49,8 @@ SCHEMA = pa.schema(
         pa.field("independent_p_second", pa.float64()),
         pa.field("p_contradiction", pa.float64()),
         pa.field("prompt_in_training", pa.bool_()),
+        pa.field("level", pa.bool_(), nullable=False),
+        pa.field("likeliest_p_second", pa.float64()),
     ]
 )
 _MAY_BE_MISSING = frozenset(field.name for field in fields(Prediction) if field.default is not MISSING)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import Demonstration, Shown
+from lit_listener.data.records import Demonstration, Shown, ShownPair
 from lit_listener.objective import decoupled_advantages, group_advantages
 from lit_listener.objective.advantages import AdvantageScale
 from lit_listener.objective.policy_loss import ImportanceLevel, LossNormalizer
@@ -182,4 +182,6 @@ def check_labels(shown: Sequence[Shown], labels: Sequence[int | None]) -> None:
     """
     for each, label in zip(shown, labels, strict=True):
         if label is None:
-            raise ValueError(f"{each.name} is a tie: it has no right image; drop ties from data.train")
+            why = "is a tie: it has no right image" if isinstance(each, ShownPair) else "was not judged by people"
+            remedy = "drop ties from data.train" if isinstance(each, ShownPair) else "leave it out of data.train"
+            raise ValueError(f"{each.name} {why}; {remedy}")

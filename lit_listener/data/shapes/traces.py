@@ -6,7 +6,7 @@ verdict sentence before it names the other picture: a fault that accuracy alone 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -31,11 +31,7 @@ class ShapesTraces(Demonstrator):
     """
 
     def __init__(self, mix: dict[str, float], seed: int = 0) -> None:
-        unknown = sorted(set(mix) - set(_HABITS))
-        if unknown:
-            raise ValueError(f"mix: unknown habits {unknown}; expected some of {sorted(_HABITS)}")
-        if abs(sum(mix.values()) - 1.0) > 1e-6 or min(mix.values()) < 0:
-            raise ValueError(f"mix: shares must be at least 0 and sum to 1, got {mix}")
+        check_mix(mix, _HABITS)
         self.mix: Mapping[str, float] = mix
         self.seed = seed
 
@@ -53,6 +49,19 @@ class ShapesTraces(Demonstrator):
         scenes = displayed_scenes(shown)
         trace, answer = _HABITS[habit](pair.wanted, scenes, rng)
         return Demonstration(shown, trace, answer)
+
+
+def check_mix(mix: Mapping[str, float], habits: Collection[str]) -> None:
+    """Refuse a mix that is none of these habits.
+
+    Raises:
+        ValueError: for an unknown habit or shares that do not sum to 1.
+    """
+    unknown = sorted(set(mix) - set(habits))
+    if unknown:
+        raise ValueError(f"mix: unknown habits {unknown}; expected some of {sorted(habits)}")
+    if abs(sum(mix.values()) - 1.0) > 1e-6 or min(mix.values()) < 0:
+        raise ValueError(f"mix: shares must be at least 0 and sum to 1, got {mix}")
 
 
 def displayed_scenes(shown: ShownPair) -> tuple[Scene, Scene]:

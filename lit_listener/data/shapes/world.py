@@ -53,6 +53,21 @@ class Voters:
         return int(rng.binomial(votes, 1.0 / (1.0 + math.exp(-self.sharpness * difference)))), votes
 
 
+def check_world(renderers: Sequence[str], size: int, split: Split) -> None:
+    """Refuse what no part of the Shapes world can be made of.
+
+    Raises:
+        ValueError: for an unknown renderer or split, or a size below 1.
+    """
+    unknown = sorted(set(renderers) - set(RENDERERS))
+    if unknown or not renderers:
+        raise ValueError(f"renderers: expected one or more of {sorted(RENDERERS)}, got {renderers}")
+    if size < 1:
+        raise ValueError(f"size: a data set needs at least 1 pair or picture, got size={size}")
+    if split not in SPLITS:
+        raise ValueError(f"split: expected one of {list(SPLITS)}, got {split!r}")
+
+
 class ShapesPairs(PairSource):
     """Preference pairs of the Shapes world.
 
@@ -75,13 +90,7 @@ class ShapesPairs(PairSource):
         seed: int = 0,
         drop_ties: bool = True,
     ) -> None:
-        unknown = sorted(set(renderers) - set(RENDERERS))
-        if unknown or not renderers:
-            raise ValueError(f"renderers: expected one or more of {sorted(RENDERERS)}, got {renderers}")
-        if size < 1:
-            raise ValueError(f"size: a data set needs at least 1 pair, got size={size}")
-        if split not in SPLITS:
-            raise ValueError(f"split: expected one of {list(SPLITS)}, got {split!r}")
+        check_world(renderers, size, split)
         self.renderers = tuple(renderers)
         self.size = size
         self.split: Split = split

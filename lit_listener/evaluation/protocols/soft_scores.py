@@ -1,13 +1,13 @@
 """The sampled answer against the soft score of the same completions (soft-rewards paper, Table 2), and soft ratings.
 
-For pairs: the answer as sampled, the answer that has the greater probability, and the mean of the probabilities. For
+For pairs: the answer as sampled, the likeliest answer, and the mean of the probabilities. For
 single images rated on a scale: the expected rating (listener paper, Eq. 3), rescaled so that the lowest rating is 0 and
 the highest 1, against the likeliest rating, which puts many images exactly level.
 
 Letters: N images, R ratings of the scale, Q pairs of images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lit_listener.evaluation.judged_pairs import JudgedPair, TieRule
+from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.protocols.accuracy import answer_accuracy
 from lit_listener.evaluation.protocols.cells import (
     NO_PREFERENCE,
@@ -40,12 +41,13 @@ def soft_table_2(runs: Runs, ties: TieRule = "wrong") -> ResultTable:
     judged = judged_runs(runs)
     measures = [
         Measure("accuracy/answer", "sampled answer", answer_accuracy),
-        Measure("accuracy/greedy", "likelier answer of one completion", lambda pairs: _greedy(pairs, ties)),
+        Measure("accuracy/greedy", "likeliest answer of one completion", lambda pairs: _greedy(pairs, ties)),
         Measure(
             "accuracy/micro",
             "mean soft score",
             lambda pairs: over_pairs(pairs, lambda pair: pair.correct(ties=ties)),
         ),
+        *_level_measures(runs),
         Measure("accuracy/soft_gain", "mean soft score over sampled answer", lambda pairs: _gain(pairs, ties)),
     ]
     return ResultTable(
@@ -56,15 +58,16 @@ def soft_table_2(runs: Runs, ties: TieRule = "wrong") -> ResultTable:
         paper="Soft-rewards paper, Table 2",
         notes=(
             TIE_NOTES[ties] + " An unreadable completion is wrong, and abstains from a mean.",
-            "The sampled and the likelier answer are the mean over single completions; the mean soft score is over all "
+            *(_LEVEL_NOTES if any(row.level for rows in runs.values() for row in rows) else ()),
+            "The sampled and the likeliest answer are the mean over single completions; the mean soft score is over all "
             "rollouts and display orders of a pair. The gain is their difference, pair by pair.",
         ),
     )
 
 
 def greedy_correct(pair: JudgedPair, ties: TieRule = "wrong") -> list[float | None]:
-    """What the likelier answer of each completion is worth; None for all where people are tied."""
-    return [pair.worth(row.p_a, ties) for row in pair.rows]
+    """What the likelier answer (of ratings: the likeliest) of each completion is worth; None where people are tied."""
+    return [pair.worth(row.likeliest_p_a, ties) for row in pair.rows]
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,37 @@ def rating_accuracy(
     """
     worths, names = rating_worths(scores, ranks, lists, ties)
     return measured(worths, names, macro=macro, none="no list has two images of different rank")
+
+
+_LEVEL_NOTES = (
+    "This judge rates each image by itself: a sampled answer that gives both images one rating is level, and counts as "
+    "wrong under every rule; the likeliest answer is that of the likeliest rating of each image; the mean soft score "
+    "compares expected ratings (Eq. 3).",
+)
+
+
+def _level_measures(runs: Runs) -> list[Measure]:
+    """How often ratings cannot tell two images apart; nothing where answers name an image."""
+    if not any(row.level for rows in runs.values() for row in rows):
+        return []
+    return [
+        Measure("completions/level_share", "sampled answers that are level", lambda pairs: _share(pairs, _is_level)),
+        Measure(
+            "completions/likeliest_level_share",
+            "likeliest answers that are level",
+            lambda pairs: _share(pairs, lambda row: row.likeliest_p_a == 0.5),
+        ),
+    ]
+
+
+def _is_level(row: Prediction) -> bool:
+    return row.level
+
+
+def _share(pairs: Sequence[JudgedPair], counts: Callable[[Prediction], bool]) -> Measured:
+    """The share of completions on pairs of which people prefer one image."""
+    rows = [row for pair in pairs for row in pair.rows if row.label is not None]
+    return measured([float(counts(row)) for row in rows], [row.prompt_id for row in rows], none=NO_PREFERENCE)
 
 
 def _greedy(pairs: Sequence[JudgedPair], ties: TieRule) -> Measured:

@@ -176,6 +176,7 @@ def _row(row: Prediction) -> dict[str, Any]:
         "rollout": row.rollout,
         "outcome": row.outcome,
         "answer": row.chosen,
+        "level": row.level,
         "correct": row.correct,
         "contradicts": row.contradicts,
         "length": row.length,

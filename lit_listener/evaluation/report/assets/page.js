@@ -67,10 +67,11 @@ if (window.matchMedia("(max-width: 50rem)").matches) document.querySelector(".co
   }
 
   function completion(row) {
-    const answer = row.answer === null ? `no answer (${row.outcome})` : `answers ${row.answer.toUpperCase()}`;
+    const none = row.level ? "rates both alike" : `no answer (${row.outcome})`;
+    const answer = row.answer === null ? none : `answers ${row.answer.toUpperCase()}`;
     const summary = make("summary", {}, `${row.first.toUpperCase()} first, rollout ${row.rollout + 1}: ${answer} `);
     const tag = (text, right) => summary.append(make("span", { className: right ? "tag right" : "tag" }, text));
-    if (row.answer === null) tag("unreadable");
+    if (row.answer === null && !row.level) tag("unreadable");
     else if (row.correct !== null) tag(row.correct ? "right" : "wrong", row.correct);
     if (row.contradicts) tag("contradiction");
     if (row.truncated) tag("cut off");
