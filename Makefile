@@ -69,6 +69,8 @@ assets: $(STAMP)  ## Make the bundled models anew, from nothing (half an hour)
 	rm -rf $(ASSETS)/shapes_warm_start && cp -r runs/assets/warm_start/model $(ASSETS)/shapes_warm_start
 	$(BIN)/python -m lit_listener fit --config configs/shapes/witness.yaml --run_dir runs/assets/witness
 	rm -rf $(ASSETS)/shapes_witness && cp -r runs/assets/witness/model $(ASSETS)/shapes_witness
+	$(BIN)/python -m lit_listener fit --config configs/shapes/rating_warm_start.yaml --run_dir runs/assets/rater
+	rm -rf $(ASSETS)/shapes_rater && cp -r runs/assets/rater/model $(ASSETS)/shapes_rater
 	$(BIN)/python -m lit_listener fit --config configs/shapes/grpo_listener.yaml --run_dir runs/assets/judge
 	rm -rf $(ASSETS)/shapes_judge
 	$(BIN)/python -m lit_listener export --ckpt runs/assets/judge --output $(ASSETS)/shapes_judge --dtype float16

@@ -29,7 +29,7 @@ from lit_listener.judging.display.terminal import show_comparison, show_ranking
 from lit_listener.judging.image_files import brief_names, find_images
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.pictures import picture
-from lit_listener.judging.requests import CompareRequest, Plan, RankRequest
+from lit_listener.judging.requests import CompareRequest, RankRequest, Request
 from lit_listener.judging.results import Comparison, Ranking
 from lit_listener.judging.reward_model import RewardModel, ScoredImages, is_reward_model
 from lit_listener.judging.thoughts import Showing, Thought
@@ -87,15 +87,14 @@ def rank(words: Sequence[str]) -> None:
         return
     place, anchor_file = _anchor(given.anchor, len(paths))
     files = [*paths, *([] if anchor_file is None else [anchor_file])]
-    if len({file.resolve() for file in files}) < 2:
-        raise ValueError("rank: expected at least two images, or one and another file as --anchor; got one image")
+    if anchor_file is not None and len({file.resolve() for file in files}) < 2:
+        raise ValueError("rank: the one image is the --anchor itself: expected another one to compare it with")
     shown = [Shown(*each) for each in zip(brief_names(files), map(picture, files), strict=True)]
     images, anchor = tuple(shown[: len(paths)]), shown[-1] if anchor_file else None
     pictures = [image.picture for image in images]
-    plan = RankRequest(given.prompt, pictures, anchor=anchor.picture if anchor else place, **_asking(given)).plan()
-    if not plan.showings:
-        raise ValueError("rank: the one image is the --anchor itself: expected another one to compare it with")
-    ranking = _answer(given, plan)
+    ranking = _answer(
+        given, RankRequest(given.prompt, pictures, anchor=anchor.picture if anchor else place, **_asking(given))
+    )
     exhibit = Exhibit(given.model, images, anchor)
     _print(given, paths, ranking, show_ranking(ranking, exhibit, given.traces))
     _write(given, lambda: ranking_page(ranking, exhibit))
@@ -137,7 +136,7 @@ def compare(words: Sequence[str]) -> None:
         raise ValueError(f"compare: expected exactly two images, got {len(paths)}; rank takes more")
     images = tuple(Shown(*each) for each in zip(brief_names(paths), map(picture, paths), strict=True))
     pictures = [image.picture for image in images]
-    comparison = _answer(given, CompareRequest(given.prompt, pictures[0], pictures[1], **_asking(given)).plan())
+    comparison = _answer(given, CompareRequest(given.prompt, pictures[0], pictures[1], **_asking(given)))
     exhibit = Exhibit(given.model, images)
     _print(given, paths, comparison, show_comparison(comparison, exhibit, given.traces))
     _write(given, lambda: comparison_page(comparison, exhibit))
@@ -246,8 +245,9 @@ def _asking(given: jsonargparse.Namespace) -> dict[str, Any]:
 # ---- judging ---------------------------------------------------------------------------------------------------------
 
 
-def _answer(given: jsonargparse.Namespace, plan: Plan[_Result]) -> _Result:
-    """Load the judge and let it think."""
+def _answer(given: jsonargparse.Namespace, request: Request[_Result]) -> _Result:
+    """Check the request as far as it goes without a judge, load the judge and let it think."""
+    request.asking()
     with contextlib.redirect_stdout(sys.stderr):
         console = Console(stderr=True)
         _tell(console, f"Loading {given.model} …")
@@ -257,6 +257,9 @@ def _answer(given: jsonargparse.Namespace, plan: Plan[_Result]) -> _Result:
                 f"--listen: no listener is known of {given.model}; name one with --listener, for instance the model "
                 "that it was trained from"
             )
+        plan = judge.plan(request)
+        if not plan.showings:
+            raise ValueError("rank: the one image is the --anchor itself: expected another one to compare it with")
         return plan.conclude(_thoughts(judge, plan.showings, console))
 
 

@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 
 from lit_listener.judging.anchors import Anchor
 from lit_listener.judging.batches import Batches, usual_size
+from lit_listener.judging.forms import form_of
 from lit_listener.judging.listening import Ear
 from lit_listener.judging.loading import Loaded, Wanted, load_judge
 from lit_listener.judging.many import answered, parts, with_progress
 from lit_listener.judging.pictures import ImageLike
-from lit_listener.judging.requests import CompareRequest, Plan, RankRequest, Request
+from lit_listener.judging.plans import Plan
+from lit_listener.judging.requests import CompareRequest, RankRequest, Request
 from lit_listener.judging.results import Comparison, Ranking
 from lit_listener.judging.rewards import RewardFunction, reward_function
 from lit_listener.judging.scores import Scores
@@ -46,6 +48,7 @@ class Judge(Scores):
     def __init__(self, loaded: Loaded, name: str, batch_size: int | None = None) -> None:
         self.name = name
         self._thinker = loaded.thinker
+        self._form = form_of(loaded.thinker.task)
         self._make_ear = loaded.make_ear
         self._ear: Ear | None = None
         self._ear_is_made = threading.Lock()
@@ -128,7 +131,8 @@ class Judge(Scores):
         """Which of two images would people prefer for a prompt?
 
         With both orders ``compare(a, b).p_a + compare(b, a).p_a == 1``: p_a = ½[(1 − p(1|a, b)) + p(1|b, a)], where
-        p(1|·) is the probability of the image displayed second (Eq. 4 of Gambashidze et al. 2025).
+        p(1|·) is the probability of the image displayed second (Eq. 4 of Gambashidze et al. 2025). A judge that rates
+        images rates each by itself, and p_a = ½ + ½(s_a − s_b) of their expected ratings in [0, 1] (Eq. 3).
 
         Args:
             prompt: what the images were made from.
@@ -158,22 +162,25 @@ class Judge(Scores):
     ) -> Ranking:
         """Rank images for a prompt: one is the anchor, and every other is compared with it once, O(n).
 
-        Scores compare only within one ranking, or among rankings against one anchor that is given.
+        Scores compare only within one ranking, or among rankings against one anchor that is given. A judge that rates
+        images asks about each once, one alone will do, and its scores (expected ratings in [0, 1]) always compare.
 
         Args:
             prompt: what the images were made from.
             images: see ``compare``.
             rollouts: k, traces in each display order.
             anchor: place of the anchor among the images; or an image that all are compared with; or a callable from
-                prompt to such an image; None: one of the images, chosen by the seed.
-            both_orders: show each pair in both orders; the papers' protocol is one order.
+                prompt to such an image; None: one of the images, chosen by the seed. A judge that rates images takes
+                none.
+            both_orders: show each pair in both orders; the papers' protocol is one order. Of no effect on ratings.
             seed: seed of the traces, and of the choice of the anchor.
             listen: let the listener hear the traces too.
 
         Raises:
             FileNotFoundError: an image file is not there.
             IndexError: the anchor's place is none of the images'.
-            ValueError: no images, one image without an anchor, or an image, prompt or option that cannot be used.
+            ValueError: no images, one image without an anchor, an anchor for a judge that rates images, or an image,
+                prompt or option that cannot be used.
         """
         return self._one(RankRequest(prompt, images, rollouts, anchor, both_orders, seed, listen))
 
@@ -222,7 +229,7 @@ class Judge(Scores):
                 within it alone; an image, or a callable from prompt to image: they agree between processes too.
             options: those of ``rank``.
         """
-        return reward_function(self.rank_many, anchor, options)
+        return reward_function(self.rank_many, anchor, options, lambda: self.rates_images)
 
     # ---- requests ------------------------------------------------------------------------------------------------
 
@@ -236,10 +243,25 @@ class Judge(Scores):
         """Whether a listener is known, so that ``listen`` may be asked for."""
         return self._make_ear is not None
 
+    @property
+    def rates_images(self) -> bool:
+        """Whether each image is rated by itself, so that one alone has a score, and no anchor is needed."""
+        return self._form.scores_alone
+
     def preload_listener(self) -> None:
         """Load the listener now, if one is known, so that the first request for it does not wait."""
         if self.can_listen:
             self._heard()
+
+    def plan(self, request: Request[Result]) -> Plan[Result]:
+        """What a request comes down to for this judge, its images read and all of it checked.
+
+        Raises:
+            FileNotFoundError: an image file is not there.
+            TypeError: an image is of an unknown kind.
+            ValueError: the request cannot be answered.
+        """
+        return request.plan(self._form)
 
     def check(self, plan: Plan[Any]) -> None:
         """Word the questions of a plan, without asking the model, to know early whether it can be asked.
@@ -248,7 +270,7 @@ class Judge(Scores):
             ValueError: a prompt cannot be worded as a question.
         """
         for showing in plan.showings:
-            self._thinker.task.encode(showing.pair)
+            self._thinker.task.encode(showing.shown)
 
     def answers(self, requests: Iterable[Request[Result]]) -> Iterator[Result]:
         """Answer requests in their order, in batches that go across them.
@@ -266,7 +288,7 @@ class Judge(Scores):
         return answered(requests, self._planned, self.thoughts)
 
     def thoughts(self, showings: Iterable[Showing]) -> Iterator[list[list[Thought]]]:
-        """Think about displayed pairs, as plans have them.
+        """Think about what is displayed, as plans have it.
 
         Yields:
             the thoughts about some of them, in their order, batch by batch.
@@ -287,11 +309,11 @@ class Judge(Scores):
         return self._batches.in_turn(partial(work, self._thinker))
 
     def _one(self, request: Request[Result]) -> Result:
-        plan = request.plan()
+        plan = self.plan(request)
         return plan.conclude([each for thoughts in self.thoughts(plan.showings) for each in thoughts])
 
     def _planned(self, request: Request[Result]) -> Plan[Result]:
-        plan = request.plan()
+        plan = self.plan(request)
         self.check(plan)
         return plan
 

@@ -36,8 +36,8 @@ class Ear:
 
     def hear(
         self, thinker: Thinker, asked: Asked, transcripts: Sequence[Transcript], led_up: Sequence[Sequence[int]]
-    ) -> list[float]:
-        """The listener's p(second) for N thoughts.
+    ) -> list[tuple[float, ...]]:
+        """The listener's probabilities of the labels for N thoughts.
 
         Args:
             thinker: the model that thought them.
@@ -68,11 +68,9 @@ class Ear:
                 f"the listener names no label after {int((~heard.readable_N).sum())} of {len(transcripts)} traces: ask "
                 "without it, or name another"
             )
-        p_second_N = heard.p_label_NL[:, 1]
-        if not bool(torch.isfinite(p_second_N).all()):
+        if not bool(torch.isfinite(heard.p_label_NL).all()):
             raise FloatingPointError("the listener's probabilities are NaN: its weights are no use in this format")
-        numbers: list[float] = p_second_N.double().tolist()
-        return numbers
+        return [tuple(row) for row in heard.p_label_NL.double().tolist()]
 
     def _rescored(self, thinker: Thinker, asked: Asked, texts: Sequence[str]) -> Rescored:
         """The reference's word on other texts about the questions."""

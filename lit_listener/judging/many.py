@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import track
 
-from lit_listener.judging.requests import Plan, Request
+from lit_listener.judging.plans import Plan
+from lit_listener.judging.requests import Request
 from lit_listener.judging.thoughts import Showing, Thought
 
 Result = TypeVar("Result")

@@ -1,14 +1,14 @@
 """What a judge says: frozen records, each number with the traces it was made of, and ``to_dict()`` for machines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lit_listener.data.records import Side
 
-AnchorChoice = Literal["seed", "place", "image", "callable"]
+AnchorChoice = Literal["seed", "place", "image", "callable", "none"]
 """How the anchor of a ranking was chosen: at random by the seed, named by its place, or given as an image, by itself or
-by a callable."""
+by a callable; none where each image was rated by itself."""
 _HOW = ("rollouts", "both_orders", "seed")
 
 
@@ -41,17 +41,90 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class RatingTrace:
+    """One chain of thought about one image, and what it amounts to."""
+
+    rollout: int
+    """Which of the k completions about the image, from 0."""
+    text: str
+    """The completion as it was written."""
+    thinking: str
+    """Its thoughts."""
+    answer: str | None
+    """The rating it answers with, by its label; None where no answer can be read."""
+    score: float
+    """The expected rating's place on the scale, in [0, 1], read off the answer labels' logits (Eq. 3)."""
+    forced: bool
+    """Whether the trace led to no answer's place, was closed (``</think><answer>``), and the labels were read there."""
+    outcome: str
+    """How the completion came out (``lit_listener.tasks.Outcome``); "ok" if it keeps the form."""
+    contradicts: bool
+    """Whether the thoughts state one rating and the answer gives another."""
+    tokens: int
+    """Length of the completion, end token included."""
+    listener_score: float | None = None
+    """The listener's expected rating on the same scale, having read the thoughts without their answer."""
+
+
+@dataclass(frozen=True)
+class Rating:
+    """How people would rate one image for a prompt, by itself."""
+
+    score: float
+    """The expected rating's place on the scale, in [0, 1]: the mean over rollouts."""
+    lowest: str
+    """The label of the lowest rating, whose score is 0."""
+    highest: str
+    """The label of the highest rating, whose score is 1."""
+    traces: tuple[RatingTrace, ...]
+    """The traces it is the mean of."""
+
+    @property
+    def listener_score(self) -> float | None:
+        """The listener's score, a mean like ``score``; None where nobody listened."""
+        heard = [trace.listener_score for trace in self.traces if trace.listener_score is not None]
+        return sum(heard) / len(heard) if heard else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON has it."""
+        return {
+            "score": self.score,
+            "listener_score": self.listener_score,
+            "lowest": self.lowest,
+            "highest": self.highest,
+            "traces": [asdict(trace) for trace in self.traces],
+        }
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> "Rating":
+        """The record of which ``to_dict`` gave this.
+
+        Raises:
+            KeyError: a field is missing.
+            TypeError: a trace has other fields.
+        """
+        traces = tuple(RatingTrace(**trace) for trace in given["traces"])
+        return cls(given["score"], given["lowest"], given["highest"], traces)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Which of two images people would prefer for a prompt."""
 
     prompt: str
     p_a: float
-    """Probability that image A is preferred: the mean over rollouts and, where both were shown, display orders."""
+    """Probability that image A is preferred: the mean over rollouts and, where both were shown, display orders.
+
+    Of images rated by themselves: ½ + ½ (score of A − score of B).
+    """
     traces: tuple[Trace, ...]
-    """The traces it is the mean of: the rollouts with A first, then those with B first."""
+    """The traces it is the mean of: the rollouts with A first, then those with B first; none where there are
+    ratings."""
     rollouts: int
     both_orders: bool
     seed: int
+    ratings: tuple[Rating, Rating] | None = None
+    """The ratings of A and B, where the judge rates each image by itself."""
 
     @property
     def preferred(self) -> Side | None:
@@ -61,7 +134,7 @@ class Comparison:
     @property
     def flipped(self) -> bool | None:
         """Whether the two display orders prefer different images; None where only one was shown."""
-        if not self.both_orders:
+        if not self.both_orders or self.ratings is not None:
             return None
         a_first, b_first = (
             sum(trace.p_a for trace in self.traces if trace.first == side) / self.rollouts for side in ("a", "b")
@@ -70,7 +143,10 @@ class Comparison:
 
     @property
     def listener_p_a(self) -> float | None:
-        """The listener's probability that image A is preferred, a mean like ``p_a``; None where nobody listened."""
+        """The listener's probability that image A is preferred, made like ``p_a``; None where nobody listened."""
+        if self.ratings is not None:
+            score_a, score_b = (rating.listener_score for rating in self.ratings)
+            return None if score_a is None or score_b is None else 0.5 + 0.5 * (score_a - score_b)
         heard = [trace.listener_p_a for trace in self.traces if trace.listener_p_a is not None]
         return sum(heard) / len(heard) if heard else None
 
@@ -86,6 +162,7 @@ class Comparison:
             "both_orders": self.both_orders,
             "seed": self.seed,
             "traces": [asdict(trace) for trace in self.traces],
+            "ratings": _told(self.ratings),
         }
 
     @classmethod
@@ -97,27 +174,33 @@ class Comparison:
             TypeError: a trace has other fields.
         """
         traces = tuple(Trace(**trace) for trace in given["traces"])
-        return cls(traces=traces, **{name: given[name] for name in ("prompt", "p_a", *_HOW)})
+        ratings = _ratings(given)
+        pair = None if ratings is None else (ratings[0], ratings[1])
+        return cls(traces=traces, ratings=pair, **{name: given[name] for name in ("prompt", "p_a", *_HOW)})
 
 
 @dataclass(frozen=True)
 class Ranking:
     """How good images are for a prompt, each compared with one anchor (the papers' method, N - 1 comparisons).
 
-    Scores compare only within a ranking, or among rankings against one named anchor.
+    Scores compare only within a ranking, or among rankings against one named anchor. A judge that rates each image by
+    itself has no anchor, and all its scores compare.
     """
 
     prompt: str
     scores: tuple[float, ...]
-    """For each image the probability that it is preferred to the anchor; 0.5 for the anchor."""
+    """For each image the probability that it is preferred to the anchor; 0.5 for the anchor. Of images rated by
+    themselves: the ratings' scores."""
     anchor: int | None
-    """The anchor's place among the images; None where it is none of them."""
+    """The anchor's place among the images; None where it is none of them, or there is none."""
     anchor_choice: AnchorChoice
     comparisons: tuple[Comparison | None, ...]
-    """For each image, as image A, its comparison with the anchor; None for the anchor."""
+    """For each image, as image A, its comparison with the anchor; None for the anchor, and for rated images."""
     rollouts: int
     both_orders: bool
     seed: int
+    ratings: tuple[Rating, ...] | None = None
+    """For each image its rating, where the judge rates each by itself."""
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -132,7 +215,10 @@ class Ranking:
 
     @property
     def traces(self) -> tuple[tuple[Trace, ...], ...]:
-        """For each image the traces of its comparison with the anchor, where it is image A; none for the anchor."""
+        """For each image the traces of its comparison with the anchor, where it is image A; none for the anchor.
+
+        Those of rated images are with their ``ratings``.
+        """
         return tuple(comparison.traces if comparison else () for comparison in self.comparisons)
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,6 +234,7 @@ class Ranking:
             "both_orders": self.both_orders,
             "seed": self.seed,
             "comparisons": [comparison and comparison.to_dict() for comparison in self.comparisons],
+            "ratings": _told(self.ratings),
         }
 
     @classmethod
@@ -160,4 +247,14 @@ class Ranking:
         """
         comparisons = tuple(each and Comparison.from_dict(each) for each in given["comparisons"])
         named = {name: given[name] for name in ("prompt", "anchor", "anchor_choice", *_HOW)}
-        return cls(scores=tuple(given["scores"]), comparisons=comparisons, **named)
+        return cls(scores=tuple(given["scores"]), comparisons=comparisons, ratings=_ratings(given), **named)
+
+
+def _told(ratings: Sequence[Rating] | None) -> list[dict[str, Any]] | None:
+    return None if ratings is None else [rating.to_dict() for rating in ratings]
+
+
+def _ratings(given: Mapping[str, Any]) -> tuple[Rating, ...] | None:
+    """The ratings in a result's dict; earlier versions have none."""
+    ratings = given.get("ratings")
+    return None if ratings is None else tuple(Rating.from_dict(each) for each in ratings)

@@ -1,7 +1,8 @@
 """A reward function for training text-to-image models, in the shape that flow_grpo calls.
 
 ``fn(images, prompts, metadata) -> (scores, {})``. The images of one prompt in a batch are ranked together; against a
-given anchor every image is scored by itself, so that rewards of one prompt agree between processes.
+given anchor every image is scored by itself, so that rewards of one prompt agree between processes. So they do of a
+judge that rates images, which needs no anchor.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,13 +27,16 @@ class RankMany(Protocol):
         """A ranking for each (prompt, images)."""
 
 
-def reward_function(rank_many: RankMany, anchor: Anchor, options: Mapping[str, Any]) -> RewardFunction:
+def reward_function(
+    rank_many: RankMany, anchor: Anchor, options: Mapping[str, Any], scores_alone: Callable[[], bool]
+) -> RewardFunction:
     """The reward function of a judge.
 
     Args:
         rank_many: ranks lists of images.
         anchor: None; or an image, or a callable from prompt to image.
         options: those of ``rank``.
+        scores_alone: whether one image alone has a score, without an anchor; asked where it matters.
 
     Raises:
         TypeError: the anchor is a place, which says nothing of a batch.
@@ -60,7 +64,7 @@ def reward_function(rank_many: RankMany, anchor: Anchor, options: Mapping[str, A
         for place, prompt in enumerate(prompts):
             places.setdefault(prompt, []).append(place)
         alone = [prompt for prompt, its in places.items() if len(its) == 1]
-        if alone and anchor is None:
+        if alone and anchor is None and not scores_alone():
             raise ValueError(
                 f"{len(alone)} prompts have one image in this batch, for instance {alone[0]!r}, and nothing to compare "
                 "it with: put all images of a prompt into one batch, or give an anchor: reward_fn(anchor=...)"

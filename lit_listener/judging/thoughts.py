@@ -1,4 +1,4 @@
-"""Thinks about displayed pairs: samples a chain of thought for each, and reads the soft score at its answer.
+"""Thinks about what is displayed: samples a chain of thought, and reads the labels' probabilities at its answer.
 
 A completion that leads to no answer's place is closed, and its labels are read there (``forced``): nothing is drawn
 again, and no failure becomes a number. Every completion draws from a stream of its own, keyed by seed, prompt and the
@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
-from lit_listener.data.records import PreferencePair, ShownPair
+from lit_listener.data.records import Shown
 from lit_listener.judging.listening import Ear
 from lit_listener.judging.pictures import Picture
-from lit_listener.objective import preference_probability
 from lit_listener.tasks import Transcript
 from lit_listener.vlm.asked import Asked
 from lit_listener.vlm.completions import Completions
@@ -24,11 +23,12 @@ from lit_listener.vlm.thinker import Thinker
 
 @dataclass(frozen=True)
 class Showing:
-    """Two images in the order in which they are displayed, and how often they are thought about."""
+    """One question: what is displayed, and how often it is thought about."""
 
-    prompt: str
-    first: Picture
-    second: Picture
+    shown: Shown
+    """It as a task words it; nobody has judged it yet."""
+    pictures: tuple[Picture, ...]
+    """Its images in displayed order."""
     rollouts: int
     seed: int
     listen: bool
@@ -36,14 +36,8 @@ class Showing:
     @property
     def key(self) -> ItemKey:
         """What its random streams are keyed by."""
-        shown = repr((self.prompt, self.first.digest, self.second.digest)).encode()
+        shown = repr((self.shown.prompt, *(each.digest for each in self.pictures))).encode()
         return ("judge", self.seed, hashlib.sha256(shown).hexdigest())
-
-    @property
-    def pair(self) -> ShownPair:
-        """It as a task words it: nobody has voted yet."""
-        pair = PreferencePair(self.prompt, self.first.image, self.second.image, 0.5, 0, "to judge", "")
-        return ShownPair(pair, "a", index=0)
 
 
 @dataclass(frozen=True)
@@ -51,12 +45,13 @@ class Thought:
     """One completion about a showing."""
 
     transcript: Transcript
-    p_second: float
-    """Probability of the second image, read off unscaled logits over the labels (Eq. 4)."""
+    p_label: tuple[float, ...]
+    """Probability of each of the task's labels, read off unscaled logits and renormalised over the labels."""
     forced: bool
     contradicts: bool
     tokens: int
-    listener_p_second: float | None
+    listener_p_label: tuple[float, ...] | None
+    """The listener's, having heard the thoughts; None where nobody listened."""
 
 
 @torch.no_grad()
@@ -77,7 +72,7 @@ def think(thinker: Thinker, showings: Sequence[Showing], rollouts: int, ear: Ear
         PromptTooLongError: a prompt does not fit the model's context; nothing was judged.
         ValueError: a prompt holds a chat token.
     """
-    asked = thinker.ask([showing.pair for showing in showings], [showing.key for showing in showings])
+    asked = thinker.ask([showing.shown for showing in showings], [showing.key for showing in showings])
     completions = thinker.roll_out(asked, rollouts)
     transcripts = thinker.read(completions)
     led_up = [_up_to_answer(thinker, *each) for each in zip(completions.content_ids(), transcripts, strict=True)]
@@ -88,11 +83,11 @@ def think(thinker: Thinker, showings: Sequence[Showing], rollouts: int, ear: Ear
     thoughts = [
         Thought(
             transcript=transcript,
-            p_second=p_N[n],
+            p_label=p_N[n],
             forced=forced[n],
             contradicts=thinker.task.contradicts(transcript),
             tokens=lengths[n],
-            listener_p_second=heard_N[n],
+            listener_p_label=heard_N[n],
         )
         for n, transcript in enumerate(transcripts)
     ]
@@ -119,8 +114,8 @@ def _own_scores(
     completions: Completions,
     transcripts: Sequence[Transcript],
     led_up: Sequence[Sequence[int]],
-) -> list[float]:
-    """The model's own p(second): kept from sampling where it came to the answer's place, else of one more pass."""
+) -> list[tuple[float, ...]]:
+    """The model's own probabilities of the labels: kept from sampling, or of one more pass where it left no place."""
     places_N = torch.tensor([transcript.answer_token or 0 for transcript in transcripts])
     logits_NL = completions.label_logits_NTL[torch.arange(len(transcripts)), places_N].clone()
     if missing := [n for n, transcript in enumerate(transcripts) if transcript.answer_token is None]:
@@ -128,8 +123,7 @@ def _own_scores(
         closed, closed_places_N = thinker.written([led_up[n] for n in missing])
         scores = thinker.scores(thinker.policy, asked.picked([n // size for n in missing]), closed, closed_places_N)
         logits_NL[missing] = scores.label_logits_NL.to(logits_NL.dtype)
-    p_N = preference_probability(logits_NL.float())
-    if not bool(torch.isfinite(p_N).all()):
+    p_NL = logits_NL.float().cpu().double().softmax(1)  # MPS has no float64
+    if not bool(torch.isfinite(p_NL).all()):
         raise FloatingPointError("the judge's probabilities are NaN: its weights are no use in this number format")
-    numbers: list[float] = p_N.cpu().double().tolist()  # MPS has no float64
-    return numbers
+    return [tuple(row) for row in p_NL.tolist()]

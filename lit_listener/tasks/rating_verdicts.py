@@ -18,14 +18,15 @@ _A = r"(?:\s+(?:as|with|at|about|an?|the|solid|clear|rating|score|grade|mark|of|
 _SCORE = r"(?:rating|score|grade|mark|verdict|answer|label)"
 _SENTENCE = re.compile(r"(?:[^.!?\n;]|\.(?=\d))+[.!?;]*\n*|[.!?\n;]+")
 _CLAUSE = re.compile(
-    r",(?=\s)|\s[-–—]+\s|\b(?:but|while|whereas|although|though|however|yet|so|therefore|thus|hence|because|since)\b",
+    r",(?=\s)|\s[-–—]+\s(?!\d)|\b(?:but|while|whereas|although|though|however|yet|so|therefore|thus|hence|because|since)\b",
     re.IGNORECASE,
 )
 _VOID = re.compile(
-    r"\b(?:not|never|neither|nor|cannot|hardly|barely|scarcely|nobody|none|whether|if|unless"
+    r"\b(?:not|never|neither|nor|cannot|hardly|barely|scarcely|nobody|none"
     r"|no(?!\s+(?:doubt|question)))\b|n't\b",
     re.IGNORECASE,
 )
+_OPEN = re.compile(r"\b(?:whether|if|unless|either)\b|\?\s*$", re.IGNORECASE)  # leaves all of its sentence open
 _EMPHASIS = re.compile(r"[*_`\"“”]")
 
 
@@ -78,7 +79,7 @@ class RatingVerdicts:
         """
         verdict = None
         for sentence in _SENTENCE.findall(trace):
-            if sentence.rstrip().endswith("?"):
+            if _OPEN.search(sentence):
                 continue
             for clause in _clauses(sentence):
                 if not _VOID.search(clause):

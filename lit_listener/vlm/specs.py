@@ -10,10 +10,11 @@ BUNDLED = {
     "shapes-instruct": ASSETS / "shapes_instruct",
     "shapes-warm-start": ASSETS / "shapes_warm_start",
     "shapes-witness": ASSETS / "shapes_witness",
+    "shapes-rater": ASSETS / "shapes_rater",
     "shapes": ASSETS / "shapes_judge",
 }
 """Names of the bundled models: untrained, the consistent instruct model, the mixed-habit start, a second instruct model
-that takes no part in training, and the judge that the demo trains."""
+that takes no part in training, one that rates single images, and the judge that the demo trains."""
 
 DTypeName = Literal["float32", "bfloat16", "float16"]
 QuantizationName = Literal["nf4"]

@@ -5,7 +5,7 @@ a pure function of (seed, split, index), as the pairs are.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ class Raters:
     """Standard deviation of a rater's noise, in stars."""
     fewest: int = 3
     most: int = 7
-    voters: Voters = Voters()
+    voters: Voters = field(default_factory=Voters)
     """Whose utility it is."""
 
     def worth(self, scene: Scene, wanted: Scene) -> float:

@@ -59,8 +59,8 @@ def soft_table_2(runs: Runs, ties: TieRule = "wrong") -> ResultTable:
         notes=(
             TIE_NOTES[ties] + " An unreadable completion is wrong, and abstains from a mean.",
             *(_LEVEL_NOTES if any(row.level for rows in runs.values() for row in rows) else ()),
-            "The sampled and the likeliest answer are the mean over single completions; the mean soft score is over all "
-            "rollouts and display orders of a pair. The gain is their difference, pair by pair.",
+            "The sampled and the likeliest answer are the mean over single completions; the mean soft score is over "
+            "all rollouts and display orders of a pair. The gain is their difference, pair by pair.",
         ),
     )
 

@@ -17,3 +17,5 @@ class Health:
     """Whether ``listen=True`` may be asked of it."""
     queue: int
     """Requests that wait for their turn."""
+    rates_images: bool = False
+    """Whether its judge rates each image by itself, so that one alone has a score; earlier servers do not."""

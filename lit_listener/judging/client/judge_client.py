@@ -73,7 +73,8 @@ class JudgeClient(Scores):
     def health(self) -> Health:
         """How the server is, and which model it serves."""
         said = self._server.get("/health")
-        return Health(**{name: said[name] for name in ("status", "model", "version", "can_listen", "queue")})
+        told = {name: said[name] for name in ("status", "model", "version", "can_listen", "queue")}
+        return Health(**told, rates_images=said.get("rates_images", False))
 
     # ---- judging -------------------------------------------------------------------------------------------------
 
@@ -147,7 +148,7 @@ class JudgeClient(Scores):
 
     def reward_fn(self, anchor: Anchor = None, **options: Any) -> RewardFunction:
         """A reward function in the shape that flow_grpo calls. See ``Judge.reward_fn``."""
-        return reward_function(self._rank_many_briefly, anchor, options)
+        return reward_function(self._rank_many_briefly, anchor, options, lambda: self.health().rates_images)
 
     # ---- asking --------------------------------------------------------------------------------------------------
 
@@ -156,7 +157,8 @@ class JudgeClient(Scores):
     ) -> Ranking:
         question, choice = _rank_question(prompt, images, anchor, options.seed)
         answer = self._server.post("/v1/rank", {**question, **asdict(options), "traces": traces})
-        return replace(Ranking.from_dict(answer), anchor_choice=choice)
+        ranking = Ranking.from_dict(answer)
+        return ranking if choice is None else replace(ranking, anchor_choice=choice)
 
     def _scored(self, prompt: str, images: Iterable[ImageLike], *, anchor: Anchor = None, **options: Any) -> Ranking:
         """A ranking without its traces, which need not travel where only scores are asked for."""
@@ -189,14 +191,14 @@ def _result(future: "Future[Result]", place: int) -> Result:
 
 def _rank_question(
     prompt: str, images: Iterable[ImageLike], anchor: Anchor, seed: int
-) -> tuple[dict[str, Any], AnchorChoice]:
+) -> tuple[dict[str, Any], AnchorChoice | None]:
     """What is asked of the server, and how the anchor came to be one, of which the server sees but the outcome."""
     if isinstance(images, str | Path | PILImage.Image):
         raise TypeError(f"images: expected a list of images, got one {type(images).__name__}: give [image]")
     pictures = [picture(image) for image in images]
     question: dict[str, Any] = {"prompt": prompt, "images": [_png(each) for each in pictures]}
-    if anchor is None:  # the server draws it
-        return question, "seed"
+    if anchor is None:  # the server draws it, if there is one, and says so
+        return question, None
     chosen = choose_anchor(anchor, prompt, pictures, seed)
     if chosen.place is None:
         return {**question, "anchor_image": _png(chosen.image)}, chosen.choice

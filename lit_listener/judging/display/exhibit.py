@@ -23,12 +23,19 @@ class Exhibit:
     anchor: Shown | None = None
     """The anchor of a ranking, where it was given as an image; it may be one of the images."""
 
-    def anchor_of(self, ranking: Ranking) -> Shown:
-        """The image that a ranking compared all others with.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all images."""
+        return tuple(shown.name for shown in self.images)
+
+    def anchor_of(self, ranking: Ranking) -> Shown | None:
+        """The image that a ranking compared all others with; None where each image was rated by itself.
 
         Raises:
             ValueError: it is none of the images, and not known.
         """
+        if ranking.anchor_choice == "none":
+            return None
         if ranking.anchor is not None:
             return self.images[ranking.anchor]
         if self.anchor is None:

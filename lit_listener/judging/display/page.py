@@ -12,16 +12,14 @@ from io import BytesIO
 from PIL import Image
 
 from lit_listener.judging.display.exhibit import Exhibit, Shown
+from lit_listener.judging.display.told import ANCHOR, Told, told_of_images, told_of_pair
 from lit_listener.judging.display.wording import (
+    FLIPPED,
     Mark,
     how_asked,
     legend,
-    marks,
     plain,
     plain_line,
-    thoughts,
-    trace_facts,
-    trace_marks,
     verdict,
     what_scores_are,
 )
@@ -30,7 +28,6 @@ from lit_listener.judging.results import Comparison, Ranking
 _THUMBNAIL = 256
 """Pixels of a thumbnail's longer side, at most."""
 _QUALITY = 85  # of thumbnails that had to be made smaller, as JPEG has it
-_ANCHOR = Mark("anchor", "")
 
 
 def ranking_page(ranking: Ranking, exhibit: Exhibit) -> str:
@@ -41,18 +38,17 @@ def ranking_page(ranking: Ranking, exhibit: Exhibit) -> str:
         exhibit: its images.
     """
     anchor = exhibit.anchor_of(ranking)
-    compared = [comparison for comparison in ranking.comparisons if comparison]
+    name = None if anchor is None else anchor.name
+    told = told_of_images(ranking, exhibit.names, name)
     cards = []
     for place in ranking.order:
-        comparison, shown = ranking.comparisons[place], exhibit.images[place]
-        label = f"Rank {ranking.ranks[place]} of {len(ranking.scores)}"
-        tags = marks(comparison) if comparison else (_ANCHOR,)
-        traces = _traces(comparison, (shown.name, anchor.name)) if comparison else ""
-        listener = comparison.listener_p_a if comparison else None
-        cards.append(_card(shown, label, "score", ranking.scores[place], _tags(tags) + _listener(listener), traces))
-    beside = "" if ranking.anchor is not None else f"<h2>The anchor</h2>{_picture_alone(anchor)}"
-    told = [what_scores_are(ranking, anchor.name), legend(mark for each in compared for mark in marks(each))]
-    return _page(ranking, exhibit.model, told, f"<ol>{''.join(cards)}</ol>{beside}")
+        label, each = f"Rank {ranking.ranks[place]} of {len(ranking.scores)}", told[place]
+        notes = _tags(each.marks) + _listener(each.listener)
+        cards.append(_card(exhibit.images[place], label, "score", ranking.scores[place], notes, _traces([each])))
+    beside = "" if ranking.anchor is not None or anchor is None else f"<h2>The anchor</h2>{_picture_alone(anchor)}"
+    odd = (mark for each in told for mark in each.marks if mark is not ANCHOR)
+    about = [what_scores_are(ranking, name), legend(odd)]
+    return _page(ranking, exhibit.model, about, f"<ol>{''.join(cards)}</ol>{beside}")
 
 
 def comparison_page(comparison: Comparison, exhibit: Exhibit) -> str:
@@ -64,7 +60,8 @@ def comparison_page(comparison: Comparison, exhibit: Exhibit) -> str:
     """
     names = (exhibit.images[0].name, exhibit.images[1].name)
     heard = comparison.listener_p_a
-    odd = trace_marks(comparison)
+    told = told_of_pair(comparison, names)
+    odd = [mark for each in told for mark in each.marks]
     cards = "".join(
         _card(shown, f"Image {label}", "probability of being preferred", p, _listener(listener), "")
         for shown, label, p, listener in (
@@ -72,9 +69,10 @@ def comparison_page(comparison: Comparison, exhibit: Exhibit) -> str:
             (exhibit.images[1], "B", 1 - comparison.p_a, None if heard is None else 1 - heard),
         )
     )
-    told = [verdict(comparison, (f"A, {names[0]}", f"B, {names[1]}")), legend(odd)]
-    traces = f'<section class="traces">{_tags(marks(comparison))}{_traces(comparison, names)}</section>'
-    return _page(comparison, exhibit.model, told, f"<ol>{cards}</ol>{traces}")
+    meanings = legend(mark for mark in odd if mark is not FLIPPED)  # which the verdict tells
+    about = [verdict(comparison, (f"A, {names[0]}", f"B, {names[1]}")), meanings]
+    traces = f'<section class="traces">{_tags(odd)}{_traces(told)}</section>'
+    return _page(comparison, exhibit.model, about, f"<ol>{cards}</ol>{traces}")
 
 
 def _page(result: Comparison | Ranking, model: str, told: Iterable[str], body: str) -> str:
@@ -107,7 +105,7 @@ def _picture_alone(shown: Shown) -> str:
 
 
 def _tags(tags: Sequence[Mark]) -> str:
-    kinds = ("tag anchor" if mark is _ANCHOR else "tag" for mark in tags)
+    kinds = ("tag anchor" if mark is ANCHOR else "tag" for mark in tags)
     return "".join(f'<span class="{kind}">{escape(mark.text)}</span>' for kind, mark in zip(kinds, tags, strict=True))
 
 
@@ -115,14 +113,19 @@ def _listener(p: float | None) -> str:
     return "" if p is None else f'<p class="facts">the listener\'s probability: {p:.3f}</p>'
 
 
-def _traces(comparison: Comparison, names: tuple[str, str]) -> str:
-    count = len(comparison.traces)
-    each = "".join(
-        f'<p class="facts">{_text(" · ".join(trace_facts(trace, names, comparison.rollouts)))}</p>'
-        f'<p class="thoughts">{escape(thoughts(trace))}</p>'
-        for trace in comparison.traces
-    )
-    return f"<details><summary>{count} {'trace' if count == 1 else 'traces'}</summary>{each}</details>"
+def _traces(told: Sequence[Told]) -> str:
+    """The reasoning, folded away; of several images each under its name."""
+    count = sum(len(each.traces) for each in told)
+    if not count:
+        return ""
+    lines = []
+    for each in told:
+        if len(told) > 1:
+            lines.append(f'<p class="facts">{_text(each.heading)}</p>')
+        for trace in each.traces:
+            lines.append(f'<p class="facts">{_text(" · ".join(trace.facts))}</p>')
+            lines.append(f'<p class="thoughts">{escape(trace.thoughts)}</p>')
+    return f"<details><summary>{count} {'trace' if count == 1 else 'traces'}</summary>{''.join(lines)}</details>"
 
 
 def _text(text: str) -> str:

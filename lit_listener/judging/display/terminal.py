@@ -10,18 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lit_listener.judging.display.exhibit import Exhibit
-from lit_listener.judging.display.wording import (
-    how_asked,
-    legend,
-    marks,
-    plain,
-    plain_line,
-    thoughts,
-    trace_facts,
-    trace_marks,
-    verdict,
-    what_scores_are,
-)
+from lit_listener.judging.display.told import ANCHOR, Told, told_of_images, told_of_pair
+from lit_listener.judging.display.wording import FLIPPED, how_asked, legend, plain, plain_line, verdict, what_scores_are
 from lit_listener.judging.results import Comparison, Ranking
 
 _BAR = 20
@@ -52,23 +42,24 @@ def show_ranking(ranking: Ranking, exhibit: Exhibit, traces: bool = False) -> Re
         exhibit: its images.
         traces: show the reasoning under it.
     """
-    anchor = plain_line(exhibit.anchor_of(ranking).name)
-    compared = [comparison for comparison in ranking.comparisons if comparison]
-    heard = any(comparison.listener_p_a is not None for comparison in compared)
+    anchor_shown = exhibit.anchor_of(ranking)
+    anchor = None if anchor_shown is None else plain_line(anchor_shown.name)
+    names = tuple(map(plain_line, exhibit.names))
+    told = told_of_images(ranking, names, anchor)
+    heard = any(each.listener is not None for each in told)
     table = _table("rank", "image", "score", heard)
     reasoning: list[RenderableType] = []
     for place in ranking.order:
-        comparison, name = ranking.comparisons[place], plain_line(exhibit.images[place].name)
-        rank = str(ranking.ranks[place])
-        notes = [mark.text for mark in marks(comparison)] if comparison else ["anchor"]
-        listener = (comparison.listener_p_a if comparison else None,) if heard else ()
-        table.add_row(*_cells(rank, name, ranking.scores[place], notes, listener))
-        if traces and comparison:
-            reasoning.extend(_traces(f"{rank}. ", comparison, (name, anchor)))
+        of_image, rank = told[place], str(ranking.ranks[place])
+        listener = (of_image.listener,) if heard else ()
+        notes = [mark.text for mark in of_image.marks]
+        table.add_row(*_cells(rank, names[place], ranking.scores[place], notes, listener))
+        if traces:
+            reasoning.extend(_traces(f"{rank}. ", of_image))
     below = (
         what_scores_are(ranking, anchor),
         f"Seed {ranking.seed}, {how_asked(ranking)}.",
-        legend(mark for comparison in compared for mark in marks(comparison)),
+        legend(mark for each in told for mark in each.marks if mark is not ANCHOR),
     )
     return Group(*_head(ranking.prompt, exhibit.model), table, *map(Text, filter(None, below)), *reasoning)
 
@@ -86,14 +77,15 @@ def show_comparison(comparison: Comparison, exhibit: Exhibit, traces: bool = Fal
     table = _table("", "image", "p(preferred)", heard is not None)
     table.add_row(*_cells("A", names[0], p_a, [], () if heard is None else (heard,)))
     table.add_row(*_cells("B", names[1], 1 - p_a, [], () if heard is None else (1 - heard,)))
-    odd = trace_marks(comparison)
+    told = told_of_pair(comparison, names)
+    odd = [mark for each in told for mark in each.marks if mark is not FLIPPED]  # which the verdict tells
     below = (
         verdict(comparison, (f"A, {names[0]}", f"B, {names[1]}")),
         f"Traces: {', '.join(mark.text for mark in odd)}." if odd else "",
         f"Seed {comparison.seed}, {how_asked(comparison)}.",
         legend(odd),
     )
-    reasoning = _traces("", comparison, names) if traces else ()
+    reasoning = [line for each in told for line in _traces("", each)] if traces else ()
     return Group(*_head(comparison.prompt, exhibit.model), table, *map(Text, filter(None, below)), *reasoning)
 
 
@@ -129,10 +121,10 @@ def _cells(
     ]
 
 
-def _traces(rank: str, comparison: Comparison, names: tuple[str, str]) -> Iterator[RenderableType]:
-    """The reasoning about a pair."""
-    yield Text(f"\n{rank}{names[0]} against {names[1]}", "bold")
-    for trace in comparison.traces:
-        facts = Text(" · ".join(trace_facts(trace, names, comparison.rollouts)), "cyan")
-        yield Padding(facts, (0, 0, 0, 2), expand=False)
-        yield Padding(Text(thoughts(trace)), (0, 0, 0, 4), expand=False)
+def _traces(rank: str, told: Told) -> Iterator[RenderableType]:
+    """The reasoning about a pair or an image."""
+    if told.traces:
+        yield Text(f"\n{rank}{told.heading}", "bold")
+    for trace in told.traces:
+        yield Padding(Text(" · ".join(trace.facts), "cyan"), (0, 0, 0, 2), expand=False)
+        yield Padding(Text(trace.thoughts), (0, 0, 0, 4), expand=False)

@@ -1,11 +1,11 @@
 """How judgements are put into words, the same in the terminal and on the page."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lit_listener.data.records import Side
-from lit_listener.judging.results import Comparison, Ranking, Trace
+from lit_listener.judging.results import Comparison, Ranking, RatingTrace, Trace
 
 _TURN_TEXT_ROUND = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -18,6 +18,9 @@ class Mark:
     meaning: str
 
 
+FLIPPED = Mark("orders disagree", "orders disagree: the two display orders prefer different images")
+
+
 def plain(text: str) -> str:
     """A text of others, with what a terminal would obey and what turns text round made visible as U+FFFD."""
     return "".join("\ufffd" if _acts(each) else each for each in text)
@@ -28,11 +31,11 @@ def plain_line(text: str) -> str:
     return plain(text).replace("\n", "\ufffd").replace("\t", "\ufffd")
 
 
-def trace_marks(comparison: Comparison) -> tuple[Mark, ...]:
-    """What is odd about traces of a comparison."""
-    of = len(comparison.traces)
-    forced = sum(trace.forced for trace in comparison.traces)
-    contradicting = sum(trace.contradicts for trace in comparison.traces)
+def trace_marks(traces: Sequence[Trace | RatingTrace]) -> tuple[Mark, ...]:
+    """What is odd about traces of a comparison or a rating."""
+    of = len(traces)
+    forced = sum(trace.forced for trace in traces)
+    contradicting = sum(trace.contradicts for trace in traces)
     counted = (
         (forced, "forced", "a trace that came to no answer; it was closed, and the probability read there"),
         (contradicting, "contradicting", "the thoughts state one verdict, and the answer gives the other"),
@@ -42,9 +45,7 @@ def trace_marks(comparison: Comparison) -> tuple[Mark, ...]:
 
 def marks(comparison: Comparison) -> tuple[Mark, ...]:
     """What is odd about a comparison, or traces of it."""
-    meaning = "orders disagree: the two display orders prefer different images"
-    flipped = (Mark("orders disagree", meaning),) if comparison.flipped else ()
-    return (*flipped, *trace_marks(comparison))
+    return (*((FLIPPED,) if comparison.flipped else ()), *trace_marks(comparison.traces))
 
 
 def legend(marked: Iterable[Mark]) -> str:
@@ -54,13 +55,18 @@ def legend(marked: Iterable[Mark]) -> str:
 
 
 def how_asked(result: Comparison | Ranking) -> str:
-    """How often the model was asked about a pair."""
+    """How often the model was asked about a pair, or an image."""
     traces = "1 trace" if result.rollouts == 1 else f"{result.rollouts} traces"
+    if result.ratings is not None:
+        return f"{traces} about each image by itself"
     return f"{traces} in {'each of two display orders' if result.both_orders else 'one display order'}"
 
 
-def what_scores_are(ranking: Ranking, anchor: str) -> str:
+def what_scores_are(ranking: Ranking, anchor: str | None) -> str:
     """What the scores of a ranking are, and are comparable with."""
+    if ranking.ratings is not None:
+        scale = f"0 is a rating of {ranking.ratings[0].lowest}, 1 one of {ranking.ratings[0].highest}"
+        return f"Score: expected rating of each image by itself ({scale}). All scores of one judge compare."
     if ranking.anchor_choice == "seed":
         chosen, others = f"chosen by seed {ranking.seed}", "Scores compare within this ranking only."
     else:
@@ -74,6 +80,9 @@ def verdict(comparison: Comparison, names: tuple[str, str]) -> str:
         said = "Neither is preferred: both are exactly level."
     else:
         said = f"Preferred: {_side(comparison.preferred, names)}."
+    if comparison.ratings is not None:
+        score_a, score_b = (rating.score for rating in comparison.ratings)
+        return f"{said} Each was rated by itself: {names[0]} {score_a:.3f}, {names[1]} {score_b:.3f} of 1."
     if comparison.flipped is None:
         return f"{said} Shown in one order only, A first."
     if not comparison.flipped:
@@ -97,14 +106,31 @@ def trace_facts(trace: Trace, names: tuple[str, str], rollouts: int) -> list[str
         "no answer can be read" if trace.answer is None else f"answer: {_side(trace.answer, names)}",
         f"p({names[0]}) = {trace.p_a:.3f}",
     ]
-    if trace.listener_p_a is not None:
-        facts.append(f"listener's {trace.listener_p_a:.3f}")
-    facts.append(f"{trace.tokens} tokens")
+    return [*facts, *_further_facts(trace, trace.listener_p_a)]
+
+
+def rating_facts(trace: RatingTrace, rollouts: int) -> list[str]:
+    """What a trace about one image amounts to.
+
+    Args:
+        trace: the trace.
+        rollouts: traces about its image.
+    """
+    facts = [
+        *([f"trace {trace.rollout + 1} of {rollouts}"] if rollouts > 1 else []),
+        "no answer can be read" if trace.answer is None else f"rated {trace.answer}",
+        f"score {trace.score:.3f}",
+    ]
+    return [*facts, *_further_facts(trace, trace.listener_score)]
+
+
+def _further_facts(trace: Trace | RatingTrace, listener: float | None) -> list[str]:
+    facts = [f"{trace.tokens} tokens"] if listener is None else [f"listener's {listener:.3f}", f"{trace.tokens} tokens"]
     odd = ((trace.forced, "forced"), (trace.contradicts, "contradicting"), (trace.outcome != "ok", trace.outcome))
     return [*facts, *(text.replace("_", " ") for there, text in odd if there)]
 
 
-def thoughts(trace: Trace) -> str:
+def thoughts(trace: Trace | RatingTrace) -> str:
     """What a trace thought; where no thoughts can be told from the rest, all that was written."""
     return plain(trace.thinking.strip() or trace.text.strip()) or "(nothing)"
 

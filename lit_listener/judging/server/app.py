@@ -138,6 +138,7 @@ def _add_figures(app: FastAPI, service: Service) -> None:
                 "version": __version__,
                 "can_listen": service.judge.can_listen,
                 "queue": service.waiting,
+                "rates_images": service.judge.rates_images,
             }
         )
 
@@ -170,12 +171,17 @@ def _add_page(app: FastAPI) -> None:
 
 def _comparison(result: Comparison, traces: bool) -> dict[str, Any]:
     told = result.to_dict()
-    return told if traces else {**told, "traces": []}
+    return told if traces else {**told, "traces": [], "ratings": _without_traces(told["ratings"])}
 
 
 def _ranking(result: Ranking, traces: bool) -> dict[str, Any]:
     comparisons = [each and _comparison(each, traces) for each in result.comparisons]
-    return {**result.to_dict(), "comparisons": comparisons}
+    told = {**result.to_dict(), "comparisons": comparisons}
+    return told if traces else {**told, "ratings": _without_traces(told["ratings"])}
+
+
+def _without_traces(ratings: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    return None if ratings is None else [{**rating, "traces": []} for rating in ratings]
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -1,6 +1,6 @@
 """Batching: one thread asks the model, for all requests that wait.
 
-Requests are cut into displayed pairs, and a batch is filled with pairs of as many requests as fit. They take turns, so
+Requests are cut into questions, and a batch is filled with those of as many requests as fit. They take turns, so
 that a long ranking does not hold up a short comparison behind it. Answers do not depend on what shares a batch. Where a
 batch fails, each request in it is asked by itself, and the one at fault alone hears of it. What nobody waits for any
 longer is dropped before its next turn.
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lit_listener.judging.judge import Judge
-from lit_listener.judging.requests import Plan
+from lit_listener.judging.plans import Plan
 from lit_listener.judging.thoughts import Showing, Thought
 
 _TURNS = 4  # in a full batch, at least so many requests have a turn before one has its second

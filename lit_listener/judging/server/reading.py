@@ -6,7 +6,8 @@ from typing import Any
 from lit_listener.data.images import open_image
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.pictures import Picture
-from lit_listener.judging.requests import CompareRequest, Plan, RankRequest, Request
+from lit_listener.judging.plans import Plan
+from lit_listener.judging.requests import CompareRequest, RankRequest, Request
 from lit_listener.judging.server.admission import Lease
 from lit_listener.judging.server.errors import Refusal
 from lit_listener.judging.server.forms import read_form
@@ -55,7 +56,7 @@ def understand(
         raise Refusal(422, "no_listener", f"listen: no listener is known of {judge.name}: ask without listen")
     pictures = [read_picture(name, content, limits, lease) for name, content in asked.pictures().items()]
     try:
-        plan = _request(asked, pictures).plan()
+        plan = judge.plan(_request(asked, pictures))
         judge.check(plan)
     except (ValueError, TypeError, LookupError) as error:
         raise unanswerable(error) from error

@@ -72,8 +72,8 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: str = Field(min_length=1, description="What the images were made from.")
-    rollouts: int = Field(1, ge=1, description="Traces of each pair in each display order.")
-    both_orders: bool = Field(True, description="Show each pair in both orders.")
+    rollouts: int = Field(1, ge=1, description="Traces of each pair in each display order, or of each image.")
+    both_orders: bool = Field(True, description="Show each pair in both orders; of no effect where images are rated.")
     seed: int = Field(0, ge=-_WHOLE_NUMBERS, lt=_WHOLE_NUMBERS, description="Seed of the traces.")
     listen: bool = Field(False, description="Let the listener hear the traces too.")
 
@@ -95,7 +95,7 @@ class CompareQuestion(Question):
 
 
 class ScoreQuestion(Question):
-    """How good are these images, against one anchor?"""
+    """How good are these images, against one anchor? A judge that rates images takes none."""
 
     images: list[ImageBytes] = Field(min_length=1)
     anchor: int | None = Field(None, ge=0, description="Place of the anchor among the images, from 0.")
@@ -230,6 +230,31 @@ class TraceAnswer(_Answer):
     listener_p_a: float | None
 
 
+class RatingTraceAnswer(_Answer):
+    """One chain of thought about one image; see ``lit_listener.judging.results.RatingTrace``."""
+
+    rollout: int
+    text: str
+    thinking: str
+    answer: str | None
+    score: float
+    forced: bool
+    outcome: str
+    contradicts: bool
+    tokens: int
+    listener_score: float | None
+
+
+class RatingAnswer(_Answer):
+    """How one image is rated by itself; see ``Rating``."""
+
+    score: float
+    listener_score: float | None
+    lowest: str
+    highest: str
+    traces: list[RatingTraceAnswer]
+
+
 class _How(_Answer):
     rollouts: int
     both_orders: bool
@@ -245,10 +270,11 @@ class CompareAnswer(_How):
     flipped: bool | None
     listener_p_a: float | None
     traces: list[TraceAnswer]
+    ratings: list[RatingAnswer] | None
 
 
 class ScoreAnswer(_How):
-    """For each image the probability that it is preferred to the anchor."""
+    """For each image the probability that it is preferred to the anchor; or its expected rating, in [0, 1]."""
 
     scores: list[float]
     anchor: int | None
@@ -262,6 +288,7 @@ class RankAnswer(ScoreAnswer):
     order: list[int]
     ranks: list[int]
     comparisons: list[CompareAnswer | None]
+    ratings: list[RatingAnswer] | None
 
 
 class HealthAnswer(_Answer):
@@ -272,6 +299,7 @@ class HealthAnswer(_Answer):
     version: str
     can_listen: bool
     queue: int
+    rates_images: bool
 
 
 class ErrorDetail(_Answer):

@@ -5,7 +5,7 @@ import { byId, make, thumbnail } from "./elements.js";
 const number = (value) => value.toFixed(3);
 let urls = []; // of the last ranking's pictures
 
-/** Shows a ranking of files against an anchor: one of them, or a file of its own. */
+/** Shows a ranking of files: against an anchor (one of them, or a file of its own), or each rated by itself. */
 export function show(ranking, files, anchorFile) {
   urls.forEach((url) => URL.revokeObjectURL(url));
   urls = [];
@@ -15,41 +15,75 @@ export function show(ranking, files, anchorFile) {
     return { name: file.name, url };
   };
   const images = files.map(seen);
-  const anchor = ranking.anchor === null ? seen(anchorFile) : images[ranking.anchor];
   byId("asked").textContent = ranking.prompt;
-  byId("against").textContent =
-    `A score is the probability that people prefer the image to the anchor, ${anchor.name}` +
-    `${ranking.anchor === null ? "" : ` (image ${ranking.anchor + 1})`}, whose score is 0.5.`;
-  byId("ranked").replaceChildren(
-    ...ranking.order.map((place) => card(ranking, place, images[place], anchor)));
+  const cards = ranking.ratings ? rated(ranking, images) : compared(ranking, images, seen, anchorFile);
+  byId("ranked").replaceChildren(...cards);
   byId("result").hidden = false;
 }
 
-function card(ranking, place, image, anchor) {
-  const comparison = ranking.comparisons[place];
+/** The cards of images that were rated by themselves. */
+function rated(ranking, images) {
+  const { lowest, highest } = ranking.ratings[0];
+  byId("against").textContent =
+    `A score is the expected rating of an image by itself: 0 is a rating of ${lowest}, 1 one of ${highest}.`;
+  return ranking.order.map((place) => {
+    const rating = ranking.ratings[place];
+    const image = images[place];
+    return card(ranking, place, image, {
+      badges: badges(rating.traces),
+      listener: rating.listener_score,
+      below: folded(rating.traces, (trace) => thoughtOfImage(trace, ranking.rollouts > 1)),
+    });
+  });
+}
+
+/** The cards of images that were compared with an anchor. */
+function compared(ranking, images, seen, anchorFile) {
+  const anchor = ranking.anchor === null ? seen(anchorFile) : images[ranking.anchor];
+  byId("against").textContent =
+    `A score is the probability that people prefer the image to the anchor, ${anchor.name}` +
+    `${ranking.anchor === null ? "" : ` (image ${ranking.anchor + 1})`}, whose score is 0.5.`;
+  return ranking.order.map((place) => {
+    const comparison = ranking.comparisons[place];
+    if (!comparison) return card(ranking, place, images[place], ANCHOR());
+    const several = comparison.rollouts > 1;
+    return card(ranking, place, images[place], {
+      badges: [
+        comparison.flipped && make("span", { class: "badge warn", text: "orders disagree" }),
+        ...badges(comparison.traces),
+      ].filter(Boolean),
+      listener: comparison.listener_p_a,
+      below: folded(comparison.traces, (trace) => thought(trace, images[place], anchor, several)),
+    });
+  });
+}
+
+const ANCHOR = () => ({
+  badges: [make("span", { class: "badge", text: "anchor" })],
+  listener: null,
+  below: make("p", { class: "faint", text: "The anchor: every other image was compared with this one." }),
+});
+
+function card(ranking, place, image, told) {
   const score = ranking.scores[place];
   const rank = ranking.ranks[place];
   const heading = make("div", { class: "heading" },
     make("span", { class: "rank", text: rank, ariaLabel: `Rank ${rank}` }),
     make("h3", { text: image.name }),
     make("span", { class: "faint", text: `image ${place + 1}` }),
-    ...badges(comparison));
+    ...told.badges);
   const what = make("div", { class: "what" }, heading, bar("judge", score));
-  if (comparison && comparison.listener_p_a !== null) what.append(bar("listener", comparison.listener_p_a));
-  what.append(comparison
-    ? thoughts(comparison, image, anchor)
-    : make("p", { class: "faint", text: "The anchor: every other image was compared with this one." }));
+  if (told.listener !== null) what.append(bar("listener", told.listener));
+  what.append(told.below);
   return make("li", { class: rank === 1 ? "card best" : "card" },
     thumbnail(image.url, `Image ${place + 1}, ${image.name}`, "thumb"), what);
 }
 
-function badges(comparison) {
-  if (!comparison) return [make("span", { class: "badge", text: "anchor" })];
-  const count = (which) => comparison.traces.filter(which).length;
+function badges(traces) {
+  const count = (which) => traces.filter(which).length;
   const forced = count((trace) => trace.forced);
   const contradicting = count((trace) => trace.contradicts);
   return [
-    comparison.flipped && make("span", { class: "badge warn", text: "orders disagree" }),
     forced > 0 && make("span", { class: "badge warn", text: `${forced} forced` }),
     contradicting > 0 && make("span", { class: "badge warn", text: `${contradicting} contradicting` }),
   ].filter(Boolean);
@@ -65,13 +99,37 @@ function bar(who, value) {
     make("span", { class: "number", text: number(value) }));
 }
 
-function thoughts(comparison, image, anchor) {
-  const traces = comparison.traces;
+function folded(traces, drawn) {
   const title = traces.length === 1 ? "1 thought" : `${traces.length} thoughts`;
-  const several = comparison.rollouts > 1;
-  return make("details", {},
-    make("summary", { text: title }),
-    ...traces.map((trace) => thought(trace, image, anchor, several)));
+  return make("details", {}, make("summary", { text: title }), ...traces.map(drawn));
+}
+
+function thoughtOfImage(trace, several) {
+  const answer = trace.answer === null ? "no answer can be read" : `rated ${trace.answer}`;
+  return make("article", { class: "thought" },
+    several && make("h4", { text: `Thought ${trace.rollout + 1}` }),
+    make("blockquote", { text: (trace.outcome === "ok" && trace.thinking) || trace.text }),
+    make("p", { class: "facts" },
+      make("span", { text: answer }),
+      make("span", { class: "probability", text: `score ${number(trace.score)}` }),
+      trace.listener_score !== null
+        && make("span", { class: "heard", text: `listener ${number(trace.listener_score)}` }),
+      ...oddities(trace)));
+}
+
+/** What is odd about a trace. */
+function oddities(trace) {
+  return [
+    trace.forced && make("span", {
+      class: "badge warn", text: "forced",
+      title: "The thought led to no answer; it was closed, and the probability read there.",
+    }),
+    trace.contradicts && make("span", {
+      class: "badge warn", text: "contradicts itself",
+      title: "The thought states one verdict, and the answer gives the other.",
+    }),
+    trace.outcome !== "ok" && make("span", { class: "badge", text: trace.outcome.replaceAll("_", " ") }),
+  ];
 }
 
 function thought(trace, image, anchor, several) {
@@ -83,15 +141,7 @@ function thought(trace, image, anchor, several) {
     make("span", { class: "probability", text: `p(this image) ${number(trace.p_a)}` }),
     trace.listener_p_a !== null
       && make("span", { class: "heard", text: `listener ${number(trace.listener_p_a)}` }),
-    trace.forced && make("span", {
-      class: "badge warn", text: "forced",
-      title: "The thought led to no answer; it was closed, and the probability read there.",
-    }),
-    trace.contradicts && make("span", {
-      class: "badge warn", text: "contradicts itself",
-      title: "The thought states one verdict, and the answer gives the other.",
-    }),
-    trace.outcome !== "ok" && make("span", { class: "badge", text: trace.outcome.replaceAll("_", " ") }));
+    ...oddities(trace));
   const shown = (side, place) => make("figure", {},
     thumbnail(sides[side].url, ""),
     make("figcaption", { text: `${place}: ${side === "a" ? "this image" : "the anchor"}` }));

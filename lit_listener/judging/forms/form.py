@@ -1,0 +1,32 @@
+"""What a form is: how comparisons and rankings come down to questions of one kind."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from lit_listener.judging.anchors import Anchor
+from lit_listener.judging.pictures import Picture
+from lit_listener.judging.plans import Asking, Plan
+from lit_listener.judging.results import Comparison, Ranking
+
+
+class Form(ABC):
+    """One way of comparing and ranking; chosen once, by the judge's task.
+
+    A showing may display any number of images: one to be rated, two to be compared, or a list to choose from.
+    """
+
+    scores_alone: bool
+    """Whether one image alone, without an anchor, has a score."""
+
+    @abstractmethod
+    def compare(self, asking: Asking, image_a: Picture, image_b: Picture) -> Plan[Comparison]:
+        """What is to be thought about to compare two images."""
+
+    @abstractmethod
+    def rank(self, asking: Asking, images: Sequence[Picture], anchor: Anchor) -> Plan[Ranking]:
+        """What is to be thought about to rank images.
+
+        Raises:
+            IndexError: the anchor's place is none of the images'.
+            ValueError: there are too few images, or the anchor is none that this form can use.
+        """
