@@ -34,9 +34,14 @@ class Showing:
     listen: bool
 
     @property
+    def prompt(self) -> str:
+        """What its images were made from."""
+        return self.shown.prompt
+
+    @property
     def key(self) -> ItemKey:
         """What its random streams are keyed by."""
-        shown = repr((self.shown.prompt, *(each.digest for each in self.pictures))).encode()
+        shown = repr((self.prompt, *(each.digest for each in self.pictures))).encode()
         return ("judge", self.seed, hashlib.sha256(shown).hexdigest())
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lit_listener.data.records import ShownImage
 from lit_listener.judging.batches import Batches
 from lit_listener.judging.pictures import picture
 from lit_listener.judging.thoughts import Showing
@@ -16,7 +17,8 @@ PICTURE = picture(Image.new("RGB", (1, 1)))
 
 
 def showing(number: int, rollouts: int = 1, listen: bool = False) -> Showing:
-    return Showing(f"prompt {number}", PICTURE, PICTURE, rollouts, 0, listen)
+    shown = ShownImage(f"prompt {number}", PICTURE.image, "image", index=0)
+    return Showing(shown, (PICTURE,), rollouts, 0, listen)
 
 
 class Counting:

@@ -3,21 +3,25 @@
 import pytest
 from PIL import Image
 
+from lit_listener.judging.forms import PairForm
 from lit_listener.judging.requests import CompareRequest, RankRequest
 from lit_listener.judging.results import Comparison, Ranking
 from lit_listener.judging.thoughts import Thought
+from lit_listener.tasks import PairwisePreference
 from lit_listener.tasks.transcript import Outcome, Transcript
 
+FORM = PairForm(PairwisePreference())
 A, B, C = (Image.new("RGB", (2, 2), colour) for colour in ("red", "green", "blue"))
 
 
 def thought(p_second: float, answer: int | None = None, listener: float | None = None) -> Thought:
     transcript = Transcript("<think>t</think>", Outcome.OK, "t", answer, 3)
-    return Thought(transcript, p_second, forced=False, contradicts=False, tokens=5, listener_p_second=listener)
+    heard = None if listener is None else (1 - listener, listener)
+    return Thought(transcript, (1 - p_second, p_second), False, False, tokens=5, listener_p_label=heard)
 
 
 def displayed(request) -> list[tuple[Image.Image, Image.Image]]:
-    return [(showing.first.image, showing.second.image) for showing in request.plan().showings]
+    return [tuple(each.image for each in showing.pictures) for showing in request.plan(FORM).showings]
 
 
 def colours(request) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -25,7 +29,7 @@ def colours(request) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
 
 
 def test_both_orders_are_averaged():
-    plan = CompareRequest("p", A, B, rollouts=2).plan()
+    plan = CompareRequest("p", A, B, rollouts=2).plan(FORM)
     # A first: the second, B, has 0.2 and 0.4, so A has 0.8 and 0.6. B first: the second, A, has 0.9 and 0.7.
     said = plan.conclude([[thought(0.2, 0, 0.1), thought(0.4, 1)], [thought(0.9, 1, 0.5), thought(0.7, None)]])
     assert said.p_a == pytest.approx((0.8 + 0.6 + 0.9 + 0.7) / 4)
@@ -39,14 +43,14 @@ def test_both_orders_are_averaged():
 def test_one_order_is_shown_once():
     request = CompareRequest("p", A, B, both_orders=False)
     assert colours(request) == [((255, 0, 0), (0, 128, 0))]
-    said = request.plan().conclude([[thought(0.75)]])
+    said = request.plan(FORM).conclude([[thought(0.75)]])
     assert (said.p_a, said.preferred, said.flipped, said.listener_p_a) == (0.25, "b", None, None)
 
 
 def test_orders_that_disagree_are_told():
-    said = CompareRequest("p", A, B).plan().conclude([[thought(0.9)], [thought(0.9)]])
+    said = CompareRequest("p", A, B).plan(FORM).conclude([[thought(0.9)], [thought(0.9)]])
     assert (said.p_a, said.preferred, said.flipped) == (pytest.approx(0.5), said.preferred, True)
-    level = CompareRequest("p", A, B).plan().conclude([[thought(0.5)], [thought(0.5)]])
+    level = CompareRequest("p", A, B).plan(FORM).conclude([[thought(0.5)], [thought(0.5)]])
     assert (level.p_a, level.preferred, level.flipped) == (0.5, None, False)
 
 
@@ -58,7 +62,7 @@ def test_every_image_is_compared_with_the_anchor_alone():
         ((0, 0, 255), (0, 128, 0)),
         ((0, 128, 0), (0, 0, 255)),
     ]
-    ranking = request.plan().conclude([[thought(0.4)], [thought(0.2)], [thought(0.1)], [thought(0.7)]])
+    ranking = request.plan(FORM).conclude([[thought(0.4)], [thought(0.2)], [thought(0.1)], [thought(0.7)]])
     # A: (0.6 + 0.2) / 2 = 0.4. C: (0.9 + 0.7) / 2 = 0.8. The anchor, B: 0.5.
     assert ranking.scores == pytest.approx((0.4, 0.5, 0.8))
     assert (ranking.order, ranking.ranks, ranking.anchor) == ((2, 1, 0), (3, 2, 1), 1)
@@ -69,21 +73,21 @@ def test_every_image_is_compared_with_the_anchor_alone():
 def test_an_anchor_from_outside_is_compared_with_all():
     request = RankRequest("p", [A, B], anchor=C, both_orders=False)
     assert colours(request) == [((255, 0, 0), (0, 0, 255)), ((0, 128, 0), (0, 0, 255))]
-    ranking = request.plan().conclude([[thought(0.5)], [thought(0.5)]])
+    ranking = request.plan(FORM).conclude([[thought(0.5)], [thought(0.5)]])
     assert (ranking.scores, ranking.order, ranking.anchor) == ((0.5, 0.5), (0, 1), None)
 
 
 def test_an_image_that_is_the_given_anchor_takes_no_thought():
-    plan = RankRequest("p", [A], anchor=A.copy()).plan()
+    plan = RankRequest("p", [A], anchor=A.copy()).plan(FORM)
     assert plan.showings == []
     assert plan.conclude([]).scores == (0.5,)
 
 
 def test_results_come_back_from_their_dicts():
-    compared = CompareRequest("p", A, B, rollouts=2, seed=4).plan()
+    compared = CompareRequest("p", A, B, rollouts=2, seed=4).plan(FORM)
     said = compared.conclude([[thought(0.2, 0, 0.1), thought(0.4, 1)], [thought(0.9, 1), thought(0.7)]])
     assert Comparison.from_dict(said.to_dict()) == said
-    ranked = RankRequest("p", [A, B, C], anchor=1).plan()
+    ranked = RankRequest("p", [A, B, C], anchor=1).plan(FORM)
     ranking = ranked.conclude([[thought(0.4)], [thought(0.2)], [thought(0.1)], [thought(0.7)]])
     assert Ranking.from_dict(ranking.to_dict()) == ranking
     assert ranking.to_dict()["comparisons"][1] is None
@@ -91,7 +95,7 @@ def test_results_come_back_from_their_dicts():
 
 def test_streams_are_keyed_by_what_is_displayed_and_the_seed():
     def keys(request) -> list[object]:
-        return [showing.key for showing in request.plan().showings]
+        return [showing.key for showing in request.plan(FORM).showings]
 
     assert keys(CompareRequest("p", A, B)) == keys(CompareRequest("p", B, A))[::-1]
     different = [CompareRequest("p", A, B, seed=1), CompareRequest("q", A, B), CompareRequest("p", A, C)]
@@ -116,4 +120,4 @@ def test_streams_are_keyed_by_what_is_displayed_and_the_seed():
 )
 def test_what_cannot_be_answered_is_refused(request_, error, message):
     with pytest.raises(error, match=message):
-        request_.plan()
+        request_.plan(FORM)

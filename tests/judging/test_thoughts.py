@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
+from lit_listener.data.records import ShownPair
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.pictures import picture
 from lit_listener.judging.thoughts import Showing, think
@@ -22,13 +23,16 @@ def plain():
 
 
 def showings(pairs, rollouts: int = 1) -> list[Showing]:
-    return [Showing(p.prompt, picture(p.image_a), picture(p.image_b), rollouts, 0, listen=False) for p in pairs]
+    return [
+        Showing(ShownPair(p, "a", index=0), (picture(p.image_a), picture(p.image_b)), rollouts, 0, listen=False)
+        for p in pairs
+    ]
 
 
 def p_second_after(plain, judge: Judge, pair, text: str) -> float:
     """What transformers alone says of the labels after a text, one row, no cache, no packing."""
     reader = judge._thinker.reader
-    batch = reader.encoder.encode([judge._thinker.task.encode(showings([pair])[0].pair)])
+    batch = reader.encoder.encode([judge._thinker.task.encode(showings([pair])[0].shown)])
     written = reader.tokenizer.encode(text, add_special_tokens=False)
     ids = torch.cat([batch.input_ids_PS, torch.tensor([written])], 1)
     with torch.no_grad():
@@ -51,7 +55,7 @@ def test_a_trace_that_was_cut_off_is_closed_and_read(cut_short, plain, pairs):
             assert thought.forced
             assert thought.transcript.answer is None
             closed = thought.transcript.text + "</think><answer>"
-            assert thought.p_second == pytest.approx(p_second_after(plain, cut_short, pair, closed), abs=1e-5)
+            assert thought.p_label[1] == pytest.approx(p_second_after(plain, cut_short, pair, closed), abs=1e-5)
 
 
 @pytest.mark.slow
@@ -60,7 +64,7 @@ def test_an_answer_is_read_at_its_place(judge, plain, pairs):
         before, _, after = thought.transcript.text.rpartition("<answer>")
         assert not thought.forced
         assert after in ("0</answer>", "1</answer>")
-        assert thought.p_second == pytest.approx(p_second_after(plain, judge, pair, before + "<answer>"), abs=1e-5)
+        assert thought.p_label[1] == pytest.approx(p_second_after(plain, judge, pair, before + "<answer>"), abs=1e-5)
 
 
 def test_an_answer_whose_end_was_cut_is_read_all_the_same(judge, pairs):
