@@ -209,8 +209,8 @@ def test_another_process_prints_one_json_document(folder, judge):
         (["rank", "img1.png", "x*.png"], r"no file fits 'x\*\.png'"),
         (["rank", "img1.png", "img[1-3].png"], r"the image img1\.png is given twice: give each once"),
         (["rank"], r"expected images: image files, globs"),
-        (["rank", "img1.png"], r"rank: expected at least two images, or one and another file as --anchor; got one"),
-        (["rank", "img1.png", "--anchor", "./img1.png"], r"rank: expected at least two images"),
+        (["rank", "img1.png"], r"one image alone has nothing to be compared with"),
+        (["rank", "img1.png", "--anchor", "./img1.png"], r"the one image is the --anchor itself"),
         (["rank", "img1.png", "--anchor", "copy.png"], r"the one image is the --anchor itself"),
         (
             ["rank", "img1.png", "img2.png", "--anchor", "2"],
@@ -294,3 +294,23 @@ def test_help_tells_of_all_options(capsys, command):
     assert "of sampling, above 0; by default as in training, and else 1. (type: float | null" in said
     assert "``" not in said
     assert "--task" not in said
+
+
+# ---- a judge that rates images ---------------------------------------------------------------------------------------
+
+
+def test_a_rater_ranks_without_an_anchor(call, folder):
+    status, said, _ = call("rank", "img1.png", "img2.png", "img3.png", "--json", model="shapes-rater")
+    assert status == 0
+    rater = Judge.load("shapes-rater")
+    assert json.loads(said)["scores"] == pytest.approx(rater.score(PROMPT, images_in(folder)[:3]), abs=1e-5)
+    status, said, _ = call("rank", "img1.png", "--html", "page.html", model="shapes-rater")
+    assert status == 0
+    assert "expected rating of each image by itself" in said
+    assert "Rank 1 of 1" in (folder / "page.html").read_text()
+    (folder / "page.html").unlink()
+    status, _, complaint = call("rank", "img1.png", "img2.png", "--anchor", "0", model="shapes-rater")
+    assert (status, "leave it out" in complaint) == (1, True)
+    status, said, _ = call("compare", "img1.png", "img2.png", model="shapes-rater")
+    assert status == 0
+    assert "Each was rated by itself" in said
