@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -25,6 +26,7 @@ from lit_listener.data.shapes import ShapesPairs
 from lit_listener.data.sources import ImageGenCoT, PairTable
 from lit_listener.data.sources.pairs import TablePairs
 from lit_listener.evaluation.predictions_file import read_predictions
+from lit_listener.tasks import AbsoluteRating
 from lit_listener.training import AnswerSFT, BradleyTerryReward, ListenerGRPO, TraceSFT
 from lit_listener.vlm.adapters import adapted_layers
 from lit_listener.vlm.loading import load_backbone
@@ -37,6 +39,9 @@ CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 SHAPES = [path for path in CONFIGS if path.parent.name == "shapes"]
 QWEN = [path for path in CONFIGS if path.parent.name == "qwen2_5_vl"]
 OVERLAYS = [path for path in CONFIGS if path.parent.name == "hardware"]
+RATING = [path for path in QWEN if path.stem.startswith("rating")]
+"""They ask about single images: other data, and no bundled pairs to try them out on."""
+PAIRS = [path for path in QWEN if path not in RATING]
 DATA = [path for path in CONFIGS if path.parent.name == "data"]
 OBJECTIVE = [path for path in CONFIGS if path.parent.name == "objective"]
 EVALUATION = [path for path in CONFIGS if path.parent.name == "evaluation"]
@@ -53,11 +58,11 @@ OWN_QUESTION = {"trace_sft_given", "bradley_terry"}
 """Those that the debug overlay's words do not go with."""
 COMBINED = [
     (base, overlay)
-    for base in QWEN
+    for base in PAIRS
     for overlay in OVERLAYS
     if not (base.stem in OWN_QUESTION and overlay.stem == "cpu_debug")
 ]
-DEBUGGED = [path for path in QWEN if path.stem not in OWN_QUESTION]
+DEBUGGED = [path for path in PAIRS if path.stem not in OWN_QUESTION]
 NO_OVERLAYS = {"ImageRewardRatings", "ImageGenCoT", "TraceTable", "WholeLists"}
 """Sources that do not go with every training."""
 NAMES = {"instruct", "witness", "warm_start", "grpo", "grpo_listener", "random_listener"}
@@ -258,19 +263,32 @@ def test_the_papers_settings():
     )
     for name in ("grpo_listener", "grpo", "sft"):
         assert at(papers(name), "data.train.init_args.fraction") == 0.16
+    predecessor = papers("grpo_hpsv2_25")
+    assert at(predecessor, "data.train.init_args.fraction") == 0.25
+    assert at(predecessor, "model.init_args.reward") == {"accuracy": 1.0, "listener": 0.0}
+    rating = papers("rating_image_reward")["model"]["init_args"]
+    assert rating["task"]["init_args"] == {"ratings": 7, "approximate": [1.0, 0.75, 0.5]}
+    assert rating["reward"] == {"accuracy": 1.0, "listener": 0.0}
+    assert {name: term["init_args"] for name, term in rating["reward_terms"].items()} == {
+        "approximate": {"weight": 1.0},
+        "soft": {"weight": 1.0},
+    }
 
 
 def test_the_papers_configs_differ_in_what_they_compare_alone():
     listened, plain, sft = (keys(papers(name)) for name in ("grpo_listener", "grpo", "sft"))
     changed = {key for key in listened.keys() | plain.keys() if listened.get(key) != plain.get(key)}
     assert changed == {"model.init_args.reward.listener"}
+    predecessor = keys(papers("grpo_hpsv2_25"))
+    changed = {key for key in plain.keys() | predecessor.keys() if plain.get(key) != predecessor.get(key)}
+    assert changed == {"model.init_args.reward.accuracy", "data.train.init_args.fraction"}
     assert {key: value for key, value in listened.items() if key.startswith("data.")}.items() <= sft.items()
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
 def test_an_overlay_switches_no_class_without_spelling_it_out_and_replaces_no_list(path):
     overlay = keys(content(path))
-    for base in QWEN:
+    for base in PAIRS:
         for key, value in overlay.items():
             before = at(content(base), key)
             assert not isinstance(value, list) or before is None, f"{key} replaces a list"
@@ -519,3 +537,59 @@ def test_the_evaluation_of_real_models_parses(tables, tmp_path):
     assert cli.model.evaluation.rollouts == 3
     assert cli.model.evaluation.text_judge.model == "Qwen/Qwen2.5-14B-Instruct"
     assert cli.datamodule.eval_orders == "both"
+
+
+# ---- ratings -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def image_reward(tmp_path, monkeypatch) -> Path:
+    """ImageRewardDB's layout, with four images of each of two prompts in two splits."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data" / "image_reward"
+    for split in ("train", "validation"):
+        images = folder / "images" / split / f"{split}_1"
+        images.mkdir(parents=True)
+        rows = []
+        for n in range(8):
+            Image.new("RGB", (56, 56), (30 * n, 0, 0)).save(images / f"{n}.png")
+            rows.append(
+                {
+                    "image_path": f"images/{split}/{split}_1/{n}.png",
+                    "prompt_id": f"p{n // 4}",
+                    "prompt": f"prompt {n // 4}",
+                    "rank": n % 4 + 1,
+                    "overall_rating": 7 - n % 4,
+                }
+            )
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"metadata-{split}.parquet")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overlay", [path for path in OVERLAYS if path.stem != "cpu_debug"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("base", RATING, ids=lambda path: path.stem)
+def test_rating_configs_parse_and_load_at_toy_size(base, overlay, image_reward, tiny_seven_b, tmp_path):
+    here = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--run_dir", str(tmp_path / "run")]
+    cli = combined(base, overlay, *here, "--model.policy.base", str(tiny_seven_b))
+    assert isinstance(cli.model.task, AbsoluteRating)
+    assert (len(cli.datamodule.train), len(cli.datamodule.validation["held_in"]) > 0) == (8, True)
+    cli.model.configure_model()
+    assert len(cli.model.label_ids) == 7
+    assert list(cli.model.reward_terms) == ["format", "accuracy", "listener", "approximate", "soft"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", RATING, ids=lambda path: path.stem)
+def test_rating_configs_run_at_toy_size(base, image_reward, tmp_path):
+    config = content(base)
+    config["trainer"] |= {"accelerator": "cpu", "max_steps": 2, "val_check_interval": 2, "enable_progress_bar": False}
+    config["model"]["init_args"]["policy"] = {"base": "shapes-rater"}
+    config["model"]["init_args"] |= {"group_size": 2, "sampling": {"max_new_tokens": 16}}
+    config["data"] |= {"batch_size": 2, "eval_batch_size": 2, "num_workers": 0}
+    config["data"]["validation"]["held_in"]["init_args"]["fraction"] = 0.5
+    written = tmp_path / "config.yaml"
+    written.write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(written), "--run_dir", str(tmp_path / "run")]) == 0
+    header = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"val/accuracy", "reward/approximate", "reward/soft"} <= set(header)

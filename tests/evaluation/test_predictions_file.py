@@ -92,3 +92,14 @@ def test_no_file_and_no_parquet(tmp_path):
     path.write_text("pair_id,prompt_id\n")
     with pytest.raises(ValueError, match="cannot be read as Parquet"):
         read_predictions(path)
+
+
+def test_level_rows_come_back_and_older_files_have_none(tmp_path, predict):
+    path = tmp_path / "predictions.parquet"
+    rows = [predict(answer=None, level=True, likeliest_p_second=0.5), predict(likeliest_p_second=0.125)]
+    write_predictions(rows, path)
+    assert read_predictions(path) == rows
+    pq.write_table(pq.read_table(path).drop_columns(["level", "likeliest_p_second"]), path)
+    before = read_predictions(path)
+    assert [row.level for row in before] == [False, False]
+    assert [row.likeliest_p_a for row in before] == [row.p_a for row in before]

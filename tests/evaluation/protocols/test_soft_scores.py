@@ -123,3 +123,34 @@ def test_errors():
             expected_and_greedy([[0.5, 0.5], bad], [1, 2])
     with pytest.raises(ValueError, match="a score, a rank and a list an image, got 1, 2 and 1"):
         rating_worths([0.1], [1, 2], ["x"])
+
+
+def test_ratings_that_are_level_by_hand():
+    rows = [
+        # Of four pairs whose image a people prefer: answers b, level, level, unreadable; expected ratings near them.
+        row("w", p_a=0.45, answer="b", likeliest_p_second=0.625),  # likeliest p(a) 0.375: wrong
+        row("x", p_a=0.6, answer=None, level=True, likeliest_p_second=0.5),
+        row("y", p_a=0.55, answer=None, level=True, likeliest_p_second=0.25),  # 0.75: right
+        row("z", p_a=None),
+        row("t", p_a=0.5, answer=None, level=True, share_a=0.5, likeliest_p_second=0.5),
+    ]
+    table = soft_table_2({"run": rows})
+    assert mean(table, "accuracy/answer") == 0
+    assert mean(table, "accuracy/greedy") == pytest.approx(1 / 4)
+    assert mean(table, "accuracy/micro") == pytest.approx(2 / 4)  # x and y
+    assert mean(table, "accuracy/soft_gain") == pytest.approx(2 / 4)
+    assert mean(table, "completions/level_share") == pytest.approx(2 / 4)
+    assert mean(table, "completions/likeliest_level_share") == pytest.approx(1 / 4)
+    assert any("rates each image by itself" in note for note in table.notes)
+    half = soft_table_2({"run": rows}, "half")
+    assert mean(half, "accuracy/greedy") == pytest.approx(1.5 / 4)
+    assert mean(half, "accuracy/answer") == 0
+    accuracy = accuracy_table({"run": rows})
+    assert mean(accuracy, "completions/unparsable_share") == pytest.approx(1 / 5)
+    assert mean(accuracy, "pairs/unreadable_share") == pytest.approx(1 / 5)
+
+
+def test_judges_of_pairs_have_no_lines_about_level_answers():
+    table = soft_table_2({"run": [row("x", p_a=0.9)]})
+    assert not any("level" in line.key for line in table.lines)
+    assert not any("by itself" in note for note in table.notes)

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from lit_listener.data.shapes import ShapesPairs
+from lit_listener.judging.judge import Judge
 from lit_listener.judging.server.app import create_app
 from tests.browsing import CONTRASTS, chromium
 from tests.judging.server.served import serving
@@ -328,3 +329,32 @@ def test_looks(browser, url, pairs, paths, tmp_path, viewport, scheme):
         contrasts = page.evaluate(CONTRASTS)
         assert len(contrasts) > 60
         assert min(contrasts)[0] >= 4.5, min(contrasts)
+
+
+@pytest.fixture(scope="module")
+def rater() -> Judge:
+    return Judge.load("shapes-rater")
+
+
+def test_a_judge_that_rates_images_shows_ratings(browser, rater, pairs, paths):
+    with serving(create_app(rater)) as port:
+        for page in opened(browser, f"http://127.0.0.1:{port}"):
+            page.get_by_text("Options").click()
+            expect(page.get_by_label("Compare all with")).to_be_hidden()
+            expect(page.get_by_label("Show each pair in both orders")).to_be_hidden()
+            page.get_by_label("Rollouts").fill("2")
+            rank(page, pairs[0].prompt, paths)
+            ranking = rater.rank(pairs[0].prompt, paths, rollouts=2)
+            expect_ranked(page, ranking, paths)
+            expect(page.locator("#against")).to_contain_text(
+                "expected rating of an image by itself: 0 is a rating of 1"
+            )
+            assert page.get_by_text("anchor", exact=True).count() == 0
+            shown = card(page, paths[0])
+            shown.get_by_text("2 thoughts").click()
+            for thought, trace in zip(shown.locator(".thought").all(), ranking.ratings[0].traces, strict=True):
+                said = trace.thinking if trace.outcome == "ok" else trace.text
+                assert thought.locator("blockquote").text_content() == said
+                expect(thought.locator(".probability")).to_have_text(f"score {trace.score:.3f}")
+                told = "no answer can be read" if trace.answer is None else f"rated {trace.answer}"
+                expect(thought.locator(".facts")).to_contain_text(told)

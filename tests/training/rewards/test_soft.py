@@ -79,5 +79,5 @@ def test_the_papers_three_rewards_the_soft_one_and_the_listener_add_up():
 
 
 def test_an_image_that_nobody_rated_is_refused():
-    with pytest.raises(ValueError, match="rating r was not judged by people; leave it out of data.train"):
+    with pytest.raises(ValueError, match=r"rating r was not judged by people; leave it out of data\.train"):
         check_labels([replace(IMAGE, share=None)], [None])

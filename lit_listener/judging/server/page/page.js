@@ -139,6 +139,8 @@ async function greet() {
     const health = await (await fetch("health")).json();
     byId("served").textContent = `Judge: ${health.model} · lit_listener ${health.version}`;
     byId("listen-field").hidden = !health.can_listen;
+    // a judge that rates each image by itself has no anchor and no display order
+    byId("anchor-choice").hidden = byId("both-field").hidden = health.rates_images;
   } catch {
     fail("The server cannot be reached. Is it still running?");
   }
