@@ -20,7 +20,7 @@ from lit_listener.objective import expected_rating
 from lit_listener.tasks.pairwise import DEFAULT_SYSTEM
 from lit_listener.tasks.rating_verdicts import RatingVerdicts
 from lit_listener.tasks.transcript import Transcript
-from lit_listener.tasks.worded import WordedTask
+from lit_listener.tasks.worded import WordedTask, grammar_of
 from lit_listener.tasks.wording_file import resolved
 
 _ASKED = """\
@@ -123,9 +123,9 @@ class AbsoluteRating(WordedTask):
         given |= {"retelling": retelling, "continuation": continuation, "approximate": approximate}
         options = resolved(AbsoluteRating, {**given, "answer": answer, "thinks": thinks, "file": file})
         self.approximate = _falling(options.pop("approximate"))
-        options["labels"] = scale = _scale(options.pop("ratings"), options["labels"])
-        super().__init__(options, ("image",), RatingVerdicts(scale))
-        self._places_L = torch.linspace(0.0, 1.0, len(scale))
+        options["labels"] = _scale(options.pop("ratings"), options["labels"])
+        super().__init__(options, ("image",), RatingVerdicts(grammar_of(options).labels))
+        self._places_L = torch.linspace(0.0, 1.0, len(self.labels))
 
     def names(self, shown: Shown) -> dict[str, Any]:
         """What templates may name: the whole scale, and its ends."""

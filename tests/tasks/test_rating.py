@@ -34,9 +34,9 @@ def answered(answer: int | None, think: str = "fine") -> Transcript:
 
 
 def test_the_question_shows_one_image_and_the_scale():
-    question = AbsoluteRating(ratings=3, template="{prompt}: {image} {lowest} to {highest}?", system=None).encode(
-        image(1)
-    )
+    question = AbsoluteRating(
+        ratings=3, template="{prompt}: {image} {{ lowest }} to {{ highest }}?", system=None
+    ).encode(image(1))
     assert question.images == (PICTURE,)
     assert question.messages == (
         {
@@ -51,7 +51,7 @@ def test_the_question_shows_one_image_and_the_scale():
 
 
 def test_a_prompt_is_no_template():
-    text = "{image} {lowest} {prompt}"
+    text = "{image} {{ lowest }} {prompt}"
     question = TASK.encode(image(0.5, prompt=text))
     assert text in question.messages[-1]["content"][0]["text"]
     with pytest.raises(ValueError, match=r"the prompt of rating r1 holds the chat token <\|image_pad\|>"):
@@ -98,11 +98,25 @@ def test_demonstrations_are_written_with_the_label():
         TASK.write(Demonstration(image(0.5), "so so", 5))
 
 
+def test_answers_alone_and_wordings_in_files(tmp_path):
+    plain = AbsoluteRating(thinks=False, answer="Rating: {label}")
+    assert plain.write(Demonstration(image(1), "unsaid", 4)) == "<answer>Rating: 5</answer>"
+    assert "<think>" not in plain.encode(image(1)).messages[-1]["content"][-1]["text"]
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        'ratings: 3\nlabels: [low, mid, high]\napproximate: [1.0]\ntemplate: "{prompt} {image} {{ taste }}"\n'
+    )
+    task = AbsoluteRating(file=str(file))
+    assert (task.labels, task.approximate) == (("low", "mid", "high"), (1.0,))
+    asked = task.encode(image(1, columns={"taste": "gaudy"})).messages[-1]["content"]
+    assert asked[-1]["text"] == " gaudy"
+
+
 # ---- the scale -------------------------------------------------------------------------------------------------------
 
 
 def test_ten_ratings_need_other_labels():
-    with pytest.raises(ValueError, match=r"labels: '1' begins '10'.*letters A, B, C … or, for ten ratings, 0 to 9"):
+    with pytest.raises(ValueError, match=r"labels: '1' begins '10'.*such as the letters A, B, C"):
         AbsoluteRating(ratings=10)
     assert AbsoluteRating(ratings=10, labels=list("0123456789")).labels[9] == "9"
     assert AbsoluteRating(ratings=10, labels=list("ABCDEFGHIJ")).in_words(9) == "J (on a scale from A to J)"
@@ -129,12 +143,12 @@ def judge_tokenizer():
         ({"ratings": 1}, "ratings: expected a whole number of at least 2, got 1"),
         ({"ratings": 2.0}, "ratings: expected a whole number"),
         ({"ratings": 3, "labels": ["1", "2"]}, "labels: expected one for each of ratings=3, got 2"),
-        ({"ratings": 2, "labels": ["a", "a"]}, "'a' begins 'a', or is there twice"),
         ({"ratings": 2, "labels": [1, 2]}, "in YAML, write numbers in quotation marks"),
-        ({"ratings": 2, "labels": ["1 ", "2"]}, "white space at their ends"),
+        ({"ratings": 2, "labels": ["1 ", "2"]}, "white space at its ends"),
         ({"approximate": []}, "approximate: expected rewards"),
         ({"approximate": [0.5, 0.75]}, "do not rise with the distance"),
         ({"approximate": [1.5]}, "approximate: expected rewards in"),
+        ({"file": "nowhere", "ratings": 3}, "ratings and file are both given"),
         ({"template": "{image}"}, "template: {prompt} is missing"),
         ({"template": "{prompt} {image} {image}"}, "template: {image} occurs 2 times"),
         ({"continuation": "mine"}, "continuation must hold"),

@@ -19,7 +19,7 @@ from lit_listener.vlm.rollout import Sampling
 from lit_listener.vlm.specs import PolicySpec
 from tests.training.tiny_runs import data, pairs, sgd, shown, trainer
 
-TASK = AbsoluteRating(system=None, template="{prompt}. {image} How good is it, {lowest} to {highest}?")
+TASK = AbsoluteRating(system=None, template="{prompt}. {image} How good is it, {{ lowest }} to {{ highest }}?")
 
 
 def rater(**options: Any) -> ListenerGRPO:

@@ -66,7 +66,7 @@ def soft_table_2(runs: Runs, ties: TieRule = "wrong") -> ResultTable:
 
 
 def greedy_correct(pair: JudgedPair, ties: TieRule = "wrong") -> list[float | None]:
-    """What the likeliest answer (of ratings: of the likeliest ones) of each completion is worth; None where people are tied."""
+    """What the likeliest answer (or ratings) of each completion is worth; None for all where people are tied."""
     return [pair.worth(row.likeliest_p_a, ties) for row in pair.rows]
 
 

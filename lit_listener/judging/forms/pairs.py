@@ -20,7 +20,7 @@ class PairForm(Form):
     """Compares two images at once, and every image of a list with the anchor.
 
     Args:
-        task: how a pair's answer becomes a probability.
+        task: how a pair is shown, and how the answer becomes a probability; it asks one question about a pair.
     """
 
     scores_alone = False
@@ -32,7 +32,7 @@ class PairForm(Form):
         """One showing for each display order."""
         images: dict[Side, Picture] = {"a": image_a, "b": image_b}
         orders = _ORDERS if asking.both_orders else _ORDERS[:1]
-        showings = [_showing(asking, images[first], images[second]) for first, second in orders]
+        showings = [self._showing(asking, images[first], images[second]) for first, second in orders]
 
         def conclude(thoughts: Sequence[Sequence[Thought]]) -> Comparison:
             traces = tuple(
@@ -75,6 +75,12 @@ class PairForm(Form):
 
         return Plan([showing for plan in plans if plan for showing in plan.showings], conclude)
 
+    def _showing(self, asking: Asking, first: Picture, second: Picture) -> Showing:
+        """Two images in the order in which they are displayed, as the task shows them; nobody has voted yet."""
+        pair = PreferencePair(asking.prompt, first.image, second.image, 0.5, 0, "to judge", "")
+        (shown,) = self._task.parts(ShownPair(pair, "a", index=0))
+        return Showing(shown, (first, second), asking.rollouts, asking.seed, asking.listen)
+
     def _trace(self, thought: Thought, order: tuple[Side, Side], rollout: int) -> Trace:
         """A thought about a displayed pair, told of images A and B."""
 
@@ -97,9 +103,3 @@ class PairForm(Form):
             tokens=thought.tokens,
             listener_p_a=None if heard is None else p_a(heard),
         )
-
-
-def _showing(asking: Asking, first: Picture, second: Picture) -> Showing:
-    """Two images in the order in which they are displayed; nobody has voted yet."""
-    pair = PreferencePair(asking.prompt, first.image, second.image, 0.5, 0, "to judge", "")
-    return Showing(ShownPair(pair, "a", index=0), (first, second), asking.rollouts, asking.seed, asking.listen)
