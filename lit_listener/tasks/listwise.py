@@ -116,6 +116,14 @@ class Listwise(WordedTask):
 
     # ---- rewarding -------------------------------------------------------------------------------------------------
 
+    def refuse_undecided(self, shown: Shown) -> None:
+        """Refuse a list whose images all tie.
+
+        Raises:
+            ValueError: If it is one.
+        """
+        self._decided(shown)
+
     def accuracy_reward(self, transcripts: Sequence[Transcript], shown: Sequence[Shown]) -> list[float]:
         """The share of the other images that people rank strictly below the answer; those that tie with it left out.
 

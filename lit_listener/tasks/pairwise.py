@@ -115,6 +115,14 @@ class PairwisePreference(WordedTask):
 
     # ---- rewarding -------------------------------------------------------------------------------------------------
 
+    def refuse_undecided(self, shown: Shown) -> None:
+        """Refuse a tie, which has no right image.
+
+        Raises:
+            ValueError: If the pair is one.
+        """
+        self._decided(shown)
+
     def accuracy_reward(self, transcripts: Sequence[Transcript], shown: Sequence[Shown]) -> list[float]:
         """1 where the last closed answer is right, in a wrong form too; else 0.
 

@@ -143,6 +143,14 @@ class AbsoluteRating(WordedTask):
 
     # ---- rewarding -------------------------------------------------------------------------------------------------
 
+    def refuse_undecided(self, shown: Shown) -> None:
+        """Refuse an image that nobody rated.
+
+        Raises:
+            ValueError: If it is one.
+        """
+        _rated(shown)
+
     def accuracy_reward(self, transcripts: Sequence[Transcript], shown: Sequence[Shown]) -> list[float]:
         """Exact match: 1 where the last closed answer is people's rating, in a wrong form too; else 0.
 

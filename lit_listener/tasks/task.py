@@ -87,6 +87,9 @@ class Task(Protocol):
 
     # ---- rewarding -------------------------------------------------------------------------------------------------
 
+    def refuse_undecided(self, shown: Shown) -> None:
+        """Raise a ValueError where people's word leaves no answer right, so that there is nothing to learn."""
+
     def format_reward(self, transcripts: Sequence[Transcript]) -> list[float]:
         """The reward for keeping the form, one a transcript."""
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import Demonstration, Shown, ShownPair
+from lit_listener.data.records import Demonstration, Shown
 from lit_listener.objective import decoupled_advantages, group_advantages
 from lit_listener.objective.advantages import AdvantageScale
 from lit_listener.objective.policy_loss import ImportanceLevel, LossNormalizer
@@ -172,16 +172,3 @@ def check_batch(batch: Sequence[Shown], updates: Updates, prompts: int) -> None:
         )
     if any(isinstance(shown, Demonstration) for shown in batch):
         raise ValueError("data.traces: GRPO learns from its own thoughts, not from given ones; remove it")
-
-
-def check_labels(shown: Sequence[Shown], labels: Sequence[int | None]) -> None:
-    """Refuse what has no right answer.
-
-    Raises:
-        ValueError: a pair is a tie, or people's word on something else is not known.
-    """
-    for each, label in zip(shown, labels, strict=True):
-        if label is None:
-            why = "is a tie: it has no right image" if isinstance(each, ShownPair) else "was not judged by people"
-            remedy = "drop ties from data.train" if isinstance(each, ShownPair) else "leave it out of data.train"
-            raise ValueError(f"{each.name} {why}; {remedy}")

@@ -20,11 +20,11 @@ from lit_listener.data.records import Shown
 from lit_listener.objective import loss_denominator
 from lit_listener.tasks import Transcript
 from lit_listener.training.groups import AllGroups, Groups, Sampled
-from lit_listener.training.grpo_options import Objective, RewardWeights, Updates, check_batch, check_labels
+from lit_listener.training.grpo_options import Objective, RewardWeights, Updates, check_batch
 from lit_listener.training.grpo_update import pass_loss
 from lit_listener.training.lesson import Lesson, lesson_of
 from lit_listener.training.reasoner import Reasoner
-from lit_listener.training.reference_use import RefreshEvery, refuse_drift, use_of_reference
+from lit_listener.training.reference_use import KeepReference, ReferenceRefresh, use_of_reference
 from lit_listener.training.rewards import Judged, Rewards, RewardTerm, total_reward
 from lit_listener.training.rollout_state import RolledOut, Unfinished
 from lit_listener.training.step_report import (
@@ -55,7 +55,8 @@ class ListenerGRPO(Reasoner):
         objective: options of advantages and loss.
         updates: update epochs and minibatches.
         groups: which groups a step learns from; by default all of its batch (AllGroups), else DynamicSampling.
-        reference_refresh: takes the policy for the reference every so many optimizer steps; null keeps the reference.
+        reference_refresh: takes the policy for the reference every so many optimizer steps (RefreshEvery); by default
+            the reference is kept.
         kwargs: options of the reasoner.
     """
 
@@ -68,7 +69,7 @@ class ListenerGRPO(Reasoner):
         objective: Objective = Objective(),  # noqa: B008  # frozen
         updates: Updates = Updates(),  # noqa: B008  # frozen
         groups: Groups | None = None,
-        reference_refresh: RefreshEvery | None = None,
+        reference_refresh: ReferenceRefresh | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -84,10 +85,9 @@ class ListenerGRPO(Reasoner):
         self.objective = objective
         self.updates = updates
         self.groups = groups or AllGroups()
-        self.reference_refresh = reference_refresh
+        self.reference_refresh = reference_refresh or KeepReference()
         self.use_of_reference = use_of_reference(self.listener, objective.kl_weight)
-        if reference_refresh is not None:
-            refuse_drift(self.listener, objective.kl_weight)
+        self.reference_refresh.check(self.listener, objective.kl_weight)
         self.trail = StepTrail()
         self.unfinished: Unfinished | None = None
 
@@ -99,7 +99,7 @@ class ListenerGRPO(Reasoner):
     @property
     def refreshes_reference(self) -> bool:
         """Whether the reference follows the policy."""
-        return self.reference_refresh is not None
+        return self.reference_refresh.refreshes
 
     @property
     def optimizer_steps_per_batch(self) -> int:
@@ -110,8 +110,9 @@ class ListenerGRPO(Reasoner):
         """One rollout of P prompts x G completions, and the updates on it."""
         times = StepTimes(perf_counter())
         check_batch(batch, self.updates, self.groups.learnt(len(batch)))
+        for shown in batch:
+            self.task.refuse_undecided(shown)
         asked = self.ask(batch, [(shown.epoch, shown.index) for shown in batch])
-        check_labels(asked.shown, asked.labels)
         step = self._taken_up(asked) if self.unfinished else Unfinished(self.collect(asked, times), UpdateTotals())
         self.update(asked, step)
         times.update = times.lap()
@@ -229,8 +230,7 @@ class ListenerGRPO(Reasoner):
         optimizer.step()
         optimizer.zero_grad()  # the next rollout can use their memory
         scheduler.step()
-        if self.reference_refresh is not None and self.reference is not None:
-            self.reference_refresh(self.policy, self.reference, self.global_step)
+        self.reference_refresh(self.policy, self.reference, self.global_step)
 
     def _scores(self, lesson: Lesson, each: Pass) -> Scores:
         """The policy's word on the completions of a pass."""

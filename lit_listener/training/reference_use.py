@@ -5,8 +5,8 @@ no pass is made. It may also be taken anew from the policy every so many steps, 
 that is not too old (the hard update of TR-DPO, Gorbatovski et al. 2024).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -68,8 +68,38 @@ def is_read(listeners: Iterable[Listener | None]) -> bool:
     return any(listener.reads_reference or listener.in_evaluation.reads_reference for listener in known)
 
 
-@dataclass(frozen=True)
-class RefreshEvery:
+class ReferenceRefresh(ABC):
+    """How the reference follows the policy."""
+
+    refreshes: bool = True
+    """Whether it does, so that it is a copy of its own whose weights a checkpoint holds."""
+
+    @abstractmethod
+    def check(self, listener: Listener, kl_weight: float) -> None:
+        """Refuse, at construction, what it would make no sense with.
+
+        Raises:
+            ValueError: it does not go with this listener, or with this weight of the KL term.
+        """
+
+    @abstractmethod
+    def __call__(self, policy: Backbone, reference: Reference | None, step: int) -> None:
+        """What is done after so many optimizer steps."""
+
+
+class KeepReference(ReferenceRefresh):
+    """The reference stays what it was."""
+
+    refreshes = False
+
+    def check(self, listener: Listener, kl_weight: float) -> None:
+        """It goes with everything."""
+
+    def __call__(self, policy: Backbone, reference: Reference | None, step: int) -> None:
+        """Nothing."""
+
+
+class RefreshEvery(ReferenceRefresh):
     """Takes the policy's weights for the reference's every so many optimizer steps.
 
     The reference is then a copy of its own, of which a checkpoint holds the weights: with adapters, a second adapter.
@@ -78,36 +108,35 @@ class RefreshEvery:
         steps: optimizer steps between two copies; at least 1.
     """
 
-    steps: int
+    def __init__(self, steps: int) -> None:
+        if steps < 1:
+            raise ValueError(f"model.reference_refresh.steps: expected at least 1 optimizer step, got {steps}")
+        self.steps = steps
 
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"model.reference_refresh.steps: expected at least 1 optimizer step, got {self.steps}")
+    def check(self, listener: Listener, kl_weight: float) -> None:
+        """Refuse a reference that listens, or that nothing is measured from.
 
-    def __call__(self, policy: Backbone, reference: Reference, step: int) -> None:
+        Raises:
+            ValueError: the listener would change with the policy that it judges; or there is no KL term.
+        """
+        if is_read([listener]):
+            raise ValueError(
+                f"model.reference_refresh: {type(listener).__name__} hears with the reference (in evaluation, if not "
+                "in training), which would become the policy that it is to judge; name a ModelListener as "
+                "model.listener"
+            )
+        if not kl_weight > 0:
+            raise ValueError(
+                "model.reference_refresh: with model.objective.kl_weight 0 nothing is measured from the reference; "
+                "leave it out, or set a weight above 0"
+            )
+
+    def __call__(self, policy: Backbone, reference: Reference | None, step: int) -> None:
         """Copy, if it is due after so many optimizer steps."""
-        if step % self.steps == 0:
+        if step % self.steps == 0 and reference is not None:
             with torch.no_grad():
                 for own, frozen in counterparts(policy, reference).values():
                     frozen.copy_(own)
-
-
-def refuse_drift(listener: Listener, kl_weight: float) -> None:
-    """Refuse to refresh a reference that listens, or that nothing is measured from.
-
-    Raises:
-        ValueError: the listener would change with the policy that it judges; or there is no KL term.
-    """
-    if is_read([listener]):
-        raise ValueError(
-            f"model.reference_refresh: {type(listener).__name__} hears with the reference (in evaluation, if not in "
-            "training), which would become the policy that it is to judge; name a ModelListener as model.listener"
-        )
-    if not kl_weight > 0:
-        raise ValueError(
-            "model.reference_refresh: with model.objective.kl_weight 0 nothing is measured from the reference; leave "
-            "it out, or set a weight above 0"
-        )
 
 
 def counterparts(policy: Backbone, reference: Reference) -> dict[str, tuple[Tensor, Tensor]]:

@@ -126,6 +126,12 @@ def test_a_list_of_ties_alone_has_no_right_answer():
         one.agreement(torch.full((1, 9), 1 / 9), [show((1, 1, 1))])
 
 
+def test_a_list_teaches_where_people_rank_any_image_above_another():
+    task().refuse_undecided(show((1, 1, 2)))
+    with pytest.raises(ValueError, match="all its images tie"):
+        task().refuse_undecided(show((1, 1, 1)))
+
+
 def test_agreement_by_hand():
     # Ranks 2, 1, 3 and p = 0.2, 0.5, 0.1 (0.2 on labels that are not shown). The better over the worse image:
     # 2 over 1: 0.5 / 0.7; 1 over 3: 0.2 / 0.3; 2 over 3: 0.5 / 0.6. Their mean: (0.714286 + 0.666667 + 0.833333) / 3.

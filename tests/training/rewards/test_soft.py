@@ -7,7 +7,7 @@ import torch
 
 from lit_listener.data.records import ShownImage
 from lit_listener.tasks import AbsoluteRating, Outcome, Transcript
-from lit_listener.training.grpo_options import RewardWeights, check_labels
+from lit_listener.training.grpo_options import RewardWeights
 from lit_listener.training.rewards import ApproximateMatch, Judged, SoftScore, total_reward
 from lit_listener.vlm.listeners import Heard
 from tests.tasks.test_pairwise import RED
@@ -79,5 +79,6 @@ def test_the_papers_three_rewards_the_soft_one_and_the_listener_add_up():
 
 
 def test_an_image_that_nobody_rated_is_refused():
-    with pytest.raises(ValueError, match=r"rating r was not judged by people; leave it out of data\.train"):
-        check_labels([replace(IMAGE, share=None)], [None])
+    with pytest.raises(ValueError, match=r"rating r has no rating by people, so no answer about it is right"):
+        AbsoluteRating().refuse_undecided(replace(IMAGE, share=None))
+    AbsoluteRating().refuse_undecided(IMAGE)
