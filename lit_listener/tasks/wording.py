@@ -97,8 +97,8 @@ class Text:
         if missing := sorted(used - values.keys() - _ENVIRONMENT.globals.keys()):
             raise ValueError(
                 f"{self.name} asks for the column {missing[0]!r}, which {shown.name} does not have; its columns are "
-                f"{sorted(shown.columns)}, and the task's own names {sorted([*own, _PROMPT])}. Sources hand on the "
-                "columns that their option columns names"
+                f"{sorted(shown.columns)}, and the task's own names {sorted([*own, _PROMPT])}. A PairTable "
+                "hands on the columns that its option names: data.train.init_args.columns"
             )
         if taken := sorted(used & own.keys() & shown.columns.keys()):
             raise ValueError(f"{self.name}: the column {taken[0]!r} has a name that the task uses itself; rename it")

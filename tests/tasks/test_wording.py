@@ -109,7 +109,7 @@ def test_a_text_is_checked_when_it_is_given(source, message):
             "{prompt}{{ taste }}",
             {"style": "x"},
             r"template asks for the column 'taste', which pair p7 does not have; its columns are \['style'\], and the "
-            r"task's own names \['labels', 'prompt'\]\. Sources hand on the columns that their option columns names",
+            r"task's own names \['labels', 'prompt'\]\. A PairTable hands on the columns that its option names",
         ),
         ("{prompt}{% if taste %}x{% endif %}", {}, "asks for the column 'taste', which pair p7 does not have"),
         ("{prompt}{{ lipsum() }}", {}, "asks for the column 'lipsum'"),
