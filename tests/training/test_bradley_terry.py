@@ -100,7 +100,9 @@ def test_what_trains_is_the_head_and_what_the_specification_says(tmp_path, optio
 
 def test_images_that_change_places_change_nothing():
     module = with_head()
-    forth, back = (module.judge([ShownPair(pairs(2)[1], first, 1)])[0] for first in ("a", "b"))  # type: ignore[arg-type]
+    forth, back = module.judge([ShownPair(pairs(2)[1], first, 1) for first in ("a", "b")])  # type: ignore[arg-type]
+    alone = module.judge([ShownPair(pairs(2)[1], "b", 1)])[0]
+    assert back.p_second == pytest.approx(alone.p_second, abs=1e-6)
     assert forth.p_second is not None
     assert back.p_second is not None
     assert forth.p_second + back.p_second == pytest.approx(1.0, abs=1e-6)
