@@ -55,7 +55,7 @@ def test_twenty_steps_on_shapes(path, tmp_path):
     here = [str(ROOT / word) if word.startswith("configs/") else word for word in words]
     small = yaml.safe_dump(
         {
-            "trainer": {"max_steps": 20, "val_check_interval": 1000, "enable_progress_bar": False},
+            "trainer": {"max_steps": 20, "limit_val_batches": 0, "enable_progress_bar": False},
             "model": {"init_args": {"group_size": 4, "sampling": {"max_new_tokens": 32}}},
             "data": {"batch_size": 4, "train": {"init_args": {"size": 80}}},
         }

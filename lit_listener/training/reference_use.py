@@ -19,6 +19,7 @@ from lit_listener.vlm.backbone import Backbone, Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Listener
 from lit_listener.vlm.loading import Reference
+from lit_listener.vlm.sharding import only_shards
 
 
 class HasReference(Protocol):
@@ -134,6 +135,8 @@ class RefreshEvery(ReferenceRefresh):
     def __call__(self, policy: Backbone, reference: Reference | None, step: int) -> None:
         """Copy, if it is due after so many optimizer steps."""
         if step % self.steps == 0 and reference is not None:
+            for backbone in filter(None, (policy, reference.copy)):
+                only_shards(backbone)
             with torch.no_grad():
                 for own, frozen in counterparts(policy, reference).values():
                     frozen.copy_(own)

@@ -72,6 +72,13 @@ def is_sharded(backbone: Backbone) -> bool:
     return isinstance(backbone, FSDPModule)
 
 
+def only_shards(backbone: Backbone) -> None:
+    """Let go of weights that a forward pass left gathered, so that all parameters are shards again."""
+    module: Any = backbone
+    if is_sharded(backbone):
+        module.reshard()
+
+
 @contextlib.contextmanager
 def gathered_weights(backbone: Backbone) -> Iterator[None]:
     """Keep each layer's weights once they are gathered, until the end of the block."""

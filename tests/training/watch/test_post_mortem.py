@@ -156,7 +156,7 @@ def record(**changes: Any) -> PostMortemRecord:
         "step": 7,
         "rank": 0,
         "error": "the loss is nan",
-        "pairs": (shown,),
+        "shown": (shown,),
         "completions": (),
         "metrics": {"policy/kl": math.inf, "policy/loss": math.nan, "reward/total": 0.5},
         "tensors": {"advantages_N": torch.tensor([1.0, math.nan])},
