@@ -21,4 +21,4 @@ class SoftScore(RewardTerm):
     def __call__(self, judged: Judged) -> Tensor:
         """Shape [N], in [0, 1]."""
         agreement_N = judged.task.agreement(judged.own_p_label_NL.detach().float().cpu(), judged.shown)
-        return agreement_N.where(judged.heard.readable_N.cpu(), agreement_N.new_zeros(()))
+        return agreement_N.where(judged.readable_N, agreement_N.new_zeros(()))

@@ -30,7 +30,7 @@ class Judged:
     heard: Heard
     """The listener's word on them."""
     own_p_label_NL: Tensor
-    """The reasoner's own probability of each label, at temperature 1; meaningless where ``heard`` is unreadable."""
+    """The reasoner's own probability of each label, at temperature 1; meaningless where ``readable_N`` is False."""
     lengths_N: Tensor
     """Tokens, end token included."""
     truncated_N: Tensor
@@ -39,6 +39,11 @@ class Judged:
     """The length limit."""
     step: int
     """Optimizer steps made before, for weights that change."""
+
+    @cached_property
+    def readable_N(self) -> Tensor:
+        """True where a completion has an answer's place, whether or not a listener heard it."""
+        return torch.tensor([transcript.answer_token is not None for transcript in self.transcripts])
 
     @cached_property
     def p_correct_N(self) -> Tensor:

@@ -82,3 +82,10 @@ def test_an_image_that_nobody_rated_is_refused():
     with pytest.raises(ValueError, match=r"rating r has no rating by people, so no answer about it is right"):
         AbsoluteRating().refuse_undecided(replace(IMAGE, share=None))
     AbsoluteRating().refuse_undecided(IMAGE)
+
+
+def test_a_soft_score_does_not_ask_whether_a_listener_heard():
+    deaf = judged(ANSWERS, OWN, HEARD)
+    deaf = replace(deaf, heard=replace(deaf.heard, readable_N=torch.zeros(len(ANSWERS), dtype=torch.bool)))
+    assert SoftScore()(deaf).tolist() == SoftScore()(judged(ANSWERS, OWN, HEARD)).tolist()
+    assert max(SoftScore()(deaf).tolist()) > 0
