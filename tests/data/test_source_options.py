@@ -32,6 +32,7 @@ PAIR_SOURCES = [kind for kind in map(sources.__dict__.get, sources.__all__) if i
 
 def test_the_sources_of_pairs():
     names = {"HPDv2", "HPDv3", "GenAIBench", "ImageRewardDB", "MMRB2", "PairTable", "PickAPic", "Rapidata"}
+    names |= {"ImageGenCoT", "TraceTable"}
     assert {kind.__name__ for kind in PAIR_SOURCES} == names
 
 

@@ -10,7 +10,7 @@ left out, before training. Conversations of several rounds, and replies without 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import datasets
@@ -96,7 +96,8 @@ class ImageGenCoT(TablePairs):
 
         rows = open_rows(path, split, ["conversations", "images"])
         rows.require("conversations", "images")
-        _open(self, rows, read, image_folder, options)
+        table, index = _read_all(rows, read, image_folder)
+        super().__init__(table, None, index=index, columns=table.column_names, opening={}, **options)
 
 
 class TraceTable(TablePairs):
@@ -148,11 +149,23 @@ class TraceTable(TablePairs):
         columns = [prompt, image_a, image_b, preferred, trace]
         rows = open_rows(path, split, columns)
         rows.require(*columns, hint="Name yours as options: prompt, image_a, image_b, preferred, trace")
-        _open(self, rows, read, "", options)
+        table, index = _read_all(rows, read, "")
+        super().__init__(table, None, index=index, columns=table.column_names, opening={}, **options)
 
 
-def _open(source: TablePairs, rows: Rows, read: Any, image_folder: str, options: dict[str, Any]) -> None:
-    """Read all rows, and open the source on what was read."""
+def _read_all(
+    rows: Rows, read: Callable[[Mapping[str, Any]], "_Traced"], image_folder: str
+) -> tuple[datasets.Dataset, Callable[[Rows, BadRows], PairIndex]]:
+    """Read all rows.
+
+    Args:
+        rows: the table.
+        read: makes a pair of a row's cells, or raises ``_BadRowError``.
+        image_folder: folder that the images' paths lead from.
+
+    Returns:
+        a table of what was read, and its index of pairs, which tells of the bad rows.
+    """
     faults = {row: _BadRowError([column], reason) for row, column, reason in rows.odd}
     flat = [_flat(rows, row, read, image_folder, faults) for row in range(len(rows))]
 
@@ -163,8 +176,7 @@ def _open(source: TablePairs, rows: Rows, read: Any, image_folder: str, options:
         return PairIndex.of_rows(columns, read_names(bad, "preferred"))
 
     info = datasets.DatasetInfo(dataset_name=rows.name)
-    table = datasets.Dataset(InMemoryTable(pa.Table.from_pylist(flat, schema=_SCHEMA)), info=info)
-    TablePairs.__init__(source, table, None, index=index, columns=table.column_names, opening={}, **options)
+    return datasets.Dataset(InMemoryTable(pa.Table.from_pylist(flat, schema=_SCHEMA)), info=info), index
 
 
 _IMAGE = pa.struct([("bytes", pa.large_binary()), ("path", pa.string())])
