@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from lit_listener.data.records import Demonstration
 from lit_listener.objective import policy_loss
 from lit_listener.training import grpo_update
 from lit_listener.training.lesson import even_shares
@@ -417,7 +416,7 @@ def test_a_tie_is_refused_before_the_rollout(tmp_path, monkeypatch):
 
 def test_demonstrations_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"data\.traces: GRPO learns from its own thoughts"):
-        trainer(tmp_path, 1).fit(grpo(), data(traces=lambda pair: Demonstration(pair, "red.", 0)))
+        trainer(tmp_path, 1).fit(grpo(), data(traces=AnswerOnly("red.")))
 
 
 def test_more_minibatches_than_prompts_are_refused(tmp_path):

@@ -6,11 +6,11 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from lit_listener.data.records import Demonstration
+from lit_listener.data.records import Demonstration, Demonstrator, Shown
 from lit_listener.data.shapes import ShapesTraces
 from lit_listener.training import TraceSFT
 from lit_listener.vlm.specs import PolicySpec
-from tests.training.tiny_runs import BLANK, Babble, data, sgd, shown, trainer, weights
+from tests.training.tiny_runs import BLANK, Babble, data, sgd, trainer, weights
 from tests.vlm.tiny import plain_inputs
 
 TRACES = ShapesTraces({"thorough": 0.5, "hasty": 0.5})
@@ -114,6 +114,9 @@ def test_pairs_without_thoughts_are_refused(tmp_path):
 
 
 def test_a_demonstration_that_does_not_fit_the_context_is_refused(tmp_path):
-    long = Demonstration(shown(1)[0], "red. " * 600, 0)
+    class Long(Demonstrator):
+        def __call__(self, shown: Shown) -> Demonstration:
+            return Demonstration(shown, "red. " * 600, 0)
+
     with pytest.raises(ValueError, match=r"a prompt of \d+ tokens .* exceed the model's context of 1024"):
-        train(sft(), tmp_path, train=1, batch_size=1, traces=lambda pair: long)
+        train(sft(), tmp_path, train=1, batch_size=1, traces=Long())
