@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from lit_listener.data.demonstrators import AnswerOnly
 from lit_listener.objective import policy_loss
 from lit_listener.training import grpo_update
 from lit_listener.training.lesson import even_shares
