@@ -54,6 +54,7 @@ def test_ratings_of_the_whole_image_are_stated(trace, rating):
         "4 out of 5 circles are red",
         "I give it 4 for colours",
         "I would not rate it 5",
+        "It is hardly the case that I rate it 5",
         "I don't rate it 5.",
         "should I rate it 5?",
         "If the hand were right, I would rate it 5",
