@@ -267,7 +267,7 @@ def test_model_and_prompt_are_needed(capsys, folder):
 
 
 def test_images_are_looked_at_before_the_model_is_loaded(call):
-    _, _, err = call("rank", "img1.png", "gone.png", model="./gone")
+    _, _, err = call("rank", "img1.png", "gone.png")
     assert "there is no image gone.png" in err
     assert "Loading" not in err
 

@@ -173,7 +173,7 @@ def test_agreement_has_every_level(many):
             r"one or more of \['flat', 'night', 'paper'\], got \['flat', 'oil'\]",
         ),
         ({"renderers": []}, r"renderers: expected one or more of .*, got \[\]"),
-        ({"size": 0}, "size: a data set needs at least 1 pair, got size=0"),
+        ({"size": 0}, "size: a data set needs at least 1 pair or picture, got size=0"),
         ({"split": "dev"}, r"split: expected one of \['train', 'validation', 'test'\], got 'dev'"),
     ],
 )

@@ -161,5 +161,5 @@ def test_fields_keep_their_names():
         "pair_id prompt_id prompt rollout first label answer outcome p_second listener_p_second listener_p_correct "
         "contradicts stated_verdict length truncated trace share_a generator_a generator_b source index votes category "
         "list_id item_a item_b rank_a rank_b p_second_without_thinking listener_p_second_stripped "
-        "independent_p_second p_contradiction prompt_in_training"
+        "independent_p_second p_contradiction prompt_in_training level likeliest_p_second"
     )

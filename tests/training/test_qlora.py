@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_listener.data.records import ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.training import ListenerGRPO
+from lit_listener.training.lesson import Lesson
 from lit_listener.vlm.rollout import Sampling
 from lit_listener.vlm.specs import LoraSpec, PolicySpec
 from tests.training.tiny_runs import TEMPLATE, data, grpo, pairs, shown, trainer
@@ -43,9 +44,7 @@ def log_probs(module: Any) -> dict[str, Tensor]:
     given = completions(module.policy.eval(), [5, 3, 6, 4])
     transcripts = module.read(given)
     reference = module.reference_scores(asked, given, transcripts).log_probs_NT
-    module.group_size, kept = 2, module.group_size
-    policy = module._log_probs(asked, given)
-    module.group_size = kept
+    policy = module._log_probs(Lesson(asked, given, given.mask_NT, None, None, torch.zeros(4)))
     module.policy.eval()
     return {"policy": policy, "reference": reference[:, : policy.shape[1]]}
 
