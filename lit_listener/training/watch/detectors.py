@@ -164,9 +164,10 @@ class Explosion(Detector):
         self.factor = factor
         self.floor = floor
 
-    def value(self, facts: RolloutFacts) -> float:
-        """The metric."""
-        return facts.metrics[self.metric]
+    def value(self, facts: RolloutFacts) -> float | None:
+        """The metric; None where it has no value (a KL without a reference, say)."""
+        value = facts.metrics[self.metric]
+        return None if math.isnan(value) else value
 
     def verdict(self) -> str | None:
         """Compare medians."""

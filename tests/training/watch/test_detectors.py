@@ -94,6 +94,12 @@ def test_a_start_of_nothing_counts_as_the_floor():
     assert spoke(detector, kl(0.0), kl(0.0), kl(0.9), kl(1.1)) == [False, False, False, True]
 
 
+def test_a_number_that_does_not_exist_does_not_explode():
+    """Without a reference there is no KL: rollouts without one are passed over."""
+    detector = Explosion("policy/kl", 2, 1, 10, 0.1)
+    assert spoke(detector, *[kl(math.nan)] * 4, kl(0.3), kl(math.nan), kl(5), kl(5)) == [False] * 7 + [True]
+
+
 def test_unreadable_completions_are_compared_with_their_start():
     # start: mean(0.5, 0.3) = 0.4; means of two: 0.45, 0.55
     detector = UnreadableRise(2, 2, 0.1)
