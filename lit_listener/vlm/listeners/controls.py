@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lit_listener.tasks import Task
 from lit_listener.vlm import ranks
 from lit_listener.vlm.listeners.listener import Heard, Hearing, Listener
 from lit_listener.vlm.listeners.reference import ReferenceListener
@@ -22,6 +23,11 @@ class RandomListener(Listener):
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         self.seed = seed
+        self._labels = 2
+
+    def prepare(self, task: Task, tokenizer: object) -> None:
+        """Count the task's labels."""
+        self._labels = len(task.labels)
 
     @property
     def in_evaluation(self) -> Listener:
@@ -29,10 +35,13 @@ class RandomListener(Listener):
         return ReferenceListener()
 
     def hear(self, hearing: Hearing) -> Heard:
-        """p(second) uniform in [0, 1)."""
+        """Of two labels p(second) uniform in [0, 1); of more any distribution over them with the same density."""
         keys: list[ItemKey] = [("random-listener", *key) for key in hearing.keys]
-        noise_N = uniforms(self.seed, keys, hearing.group_size, 1).flatten().float()
-        return Heard(torch.stack([1 - noise_N, noise_N], 1), hearing.readable_N, torch.zeros_like(noise_N))
+        cuts_NL = uniforms(self.seed, keys, hearing.group_size, self._labels - 1).float().sort(1).values
+        p_label_NL = torch.diff(
+            cuts_NL, dim=1, prepend=torch.zeros(len(cuts_NL), 1), append=torch.ones(len(cuts_NL), 1)
+        )
+        return Heard(p_label_NL.flip(1), hearing.readable_N, torch.zeros(len(cuts_NL)))
 
 
 class ShuffledListener(Listener):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lit_listener.tasks import PairwisePreference
+from lit_listener.tasks import AbsoluteRating, PairwisePreference
 from lit_listener.vlm.listeners import (
     Heard,
     Listener,
@@ -246,6 +246,18 @@ def test_the_random_listener_is_uniform_and_its_own(of_keys):
     assert torch.equal(of_keys(keys[7:9], size=2).p_label_NL, heard.p_label_NL[[28, 29, 32, 33]])  # whatever the batch
     assert not torch.equal(of_keys(keys, size=4, seed=1).p_label_NL, heard.p_label_NL)
     assert not torch.equal(of_keys([(1, index) for index in range(1_000)], size=4).p_label_NL, heard.p_label_NL)
+
+
+def test_the_random_listener_has_a_word_on_every_label(heard_texts):
+    listener = RandomListener()
+    listener.prepare(AbsoluteRating(ratings=4), None)
+    given = dataclasses.replace(heard_texts, shown=[shown()] * 900, keys=[(0, index) for index in range(900)],
+                                labels=[0] * 900, transcripts=list(heard_texts.transcripts[:2]) * 900)  # fmt: skip
+    p_label_NL = listener.hear(given).p_label_NL
+    assert p_label_NL.shape == (1800, 4)
+    torch.testing.assert_close(p_label_NL.sum(1), torch.ones(1800))
+    for p_N in p_label_NL.T:  # of four numbers that sum to 1, all as likely, each is distributed as 1 - (1 - p)^3
+        assert stats.kstest(p_N.numpy(), stats.beta(1, 3).cdf).pvalue > 0.001
 
 
 def shuffled(heard_texts, readable, size, seed=0):
