@@ -73,6 +73,8 @@ class Completed:
         transcripts = [self.transcripts[n] for n in places]
         answers = [transcript.answer for transcript in transcripts]
         answer = task.verdict(answers)
+        level = answer is None and len(answers) > 1 and None not in answers  # one alone may name an image not shown
+        whole = Outcome.BAD_LABEL if answer is None and not level else Outcome.OK
         own_KL = self.own_p_label_NL[list(places)]
         readable = all(transcript.answer_token is not None for transcript in transcripts)
         listened = _p_second(task, self.heard, places)
@@ -83,8 +85,8 @@ class Completed:
         without = found.without_thinking_NL
         return {
             "answer": answer,
-            "level": answer is None and None not in answers,
-            "outcome": str(next((t.outcome for t in transcripts if t.outcome is not Outcome.OK), Outcome.OK)),
+            "level": level,
+            "outcome": str(next((t.outcome for t in transcripts if t.outcome is not Outcome.OK), whole)),
             "p_second": task.p_second(own_KL) if readable else None,
             "likeliest_p_second": task.p_second(likeliest_KL) if readable else None,
             "listener_p_second": listened,

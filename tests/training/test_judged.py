@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lit_listener.data.records import ListPlaces, PreferencePair, Shown, ShownImage, ShownPair
-from lit_listener.tasks import Outcome, PairwisePreference, Transcript
+from lit_listener.tasks import Listwise, Outcome, PairwisePreference, Transcript
 from lit_listener.training.examination import Findings
 from lit_listener.training.judged import Completed, Parts
 from lit_listener.vlm.completions import Completions
@@ -92,5 +92,8 @@ def test_equal_ratings_are_level_and_a_missing_one_is_not():
     flat = [[0.2, 0.6, 0.2]] * 2
     level = completed([1, 1], flat, flat).said(Stars(), pair(), [0, 1])
     assert (level["answer"], level["level"], level["outcome"]) == (None, True, "ok")
+    alone = completed([2], [[0.1, 0.1, 0.8]], [[0.0, 0.5, 0.5]])  # of two images the third was named
+    row = alone.said(Listwise(labels=("1", "2", "3")), pair(), [0])
+    assert (row["answer"], row["level"], row["outcome"]) == (None, False, "bad_label")
     missing = completed([1, None], flat, flat).said(Stars(), pair(), [0, 1])
     assert (missing["answer"], missing["level"], missing["outcome"]) == (None, False, "no_answer")
