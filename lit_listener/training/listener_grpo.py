@@ -264,7 +264,8 @@ class ListenerGRPO(Reasoner):
         assert self.unfinished is not None
         rolled, totals = self.unfinished.rolled.to(self.device), self.unfinished.totals
         rolled.check_keys(asked.keys)
-        weights_K = torch.tensor([term.weight_at(self.global_step) for term in self.reward_terms.values()])
+        before = self.global_step - totals.steps  # the rollout was rewarded then
+        weights_K = torch.tensor([term.weight_at(before) for term in self.reward_terms.values()])
         self.trail = rolled.trail(asked, self.read(rolled.completions), tuple(self.reward_terms), weights_K)
         return Unfinished(rolled, totals)
 

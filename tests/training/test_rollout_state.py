@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from lit_listener.training.grpo_options import Updates
+from lit_listener.training.grpo_options import RewardWeights, Updates
+from lit_listener.training.rewards import Annealed
 from lit_listener.training.rollout_state import Unfinished
 from lit_listener.training.stopping import StopRequested
 from tests.training.tiny_runs import data, grpo, trainer
@@ -80,3 +81,13 @@ def test_what_is_left_is_done_and_no_more(stopped, tmp_path):
     logged = {name: float(value) for name, value in run.logged_metrics.items()}
     assert logged["policy/loss"] != 0
     assert logged["completion/length"] > 1
+
+
+def test_a_trail_taken_up_tells_the_weights_that_its_rollout_was_rewarded_with(stopped, monkeypatch):
+    module = grpo(updates=UPDATES, reward=RewardWeights(accuracy=Annealed(0.8, 0.0, 8)))
+    module.configure_model()
+    module.unfinished = Unfinished.from_state_dict(stopped.unfinished.state_dict())
+    monkeypatch.setattr(type(module), "global_step", property(lambda _: 5))  # one of them on this rollout
+    asked = module.ask(stopped.trail.shown, stopped.unfinished.rolled.keys)
+    module._taken_up(asked)
+    assert module.trail.rewards.weights_K.tolist() == pytest.approx([1.0, 0.4, 0.5])  # 0.8 · (1 - 4 / 8)
