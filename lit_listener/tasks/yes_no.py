@@ -7,6 +7,7 @@ reference. Label 0 is "yes", so that Eq. 4 of the paper reads as ever: p(no) spe
 Left out: several reference images, and how that paper trains. Any training of this package fits.
 """
 
+import re
 from typing import Any
 
 from lit_listener.data.records import Shown
@@ -54,6 +55,7 @@ Somebody has explained how the two images compare. The explanation may be right 
 word, then look at the images yourself and give your own answer inside <answer></answer>: {{ answers[0] }} if the \
 first image is better, {{ answers[1] }} if it is not."""
 )
+_REFERENCE = re.compile(r"\breference\b", re.IGNORECASE)
 
 
 class YesNoComparison(PairwisePreference):
@@ -100,6 +102,10 @@ class YesNoComparison(PairwisePreference):
             text and "criteria" in text.variables for text in texts
         ):
             raise ValueError("criteria are given, but no text names them: write {{ criteria }} into the template")
+
+    def swap_images(self, trace: str) -> str | None:
+        """As for any pair; None also where the thoughts speak of the reference, which is always the second image."""
+        return None if _REFERENCE.search(trace) else super().swap_images(trace)
 
     def names(self, shown: Shown) -> dict[str, Any]:
         """What templates may name: the criteria too."""

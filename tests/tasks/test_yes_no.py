@@ -74,6 +74,14 @@ def test_thoughts_are_read_as_those_of_pairs():
     assert task.strip_verdicts("It is red. So the answer is no.") == "It is red."
 
 
+def test_the_reference_stays_the_second_image_in_the_other_order():
+    task = YesNoComparison()
+    assert task.swap_images("The first image is sharper. The answer is yes.") == (
+        "The second image is sharper. The answer is no."
+    )
+    assert task.swap_images("The first image is sharper than the Reference.") is None
+
+
 def test_criteria_that_no_text_names_are_refused():
     plain = {"template": "{prompt}{image_0}{image_1}", "retelling": "{prompt}{image_0}{image_1}"}
     assert YesNoComparison(**plain).labels == ("yes", "no")
