@@ -42,10 +42,10 @@ class Endpoint:
 
     def __init__(self, base_url: str, key: str | None, timeout_s: float) -> None:
         address = urlsplit(base_url)
+        if "@" in (address.netloc or base_url):  # before anything that repeats the address
+            raise ValueError("base_url: expected no user or password in it, got one: name api_key_env instead")
         if address.scheme not in ("http", "https") or not address.hostname or address.query or address.fragment:
             raise ValueError(f"base_url: expected an address such as http://127.0.0.1:8000/v1, got {base_url!r}")
-        if address.username is not None or address.password is not None:
-            raise ValueError("base_url: expected no user or password in it, got one: name api_key_env instead")
         self.base_url = base_url.rstrip("/")
         self.timeout_s = timeout_s
         self._host, self._port, self._path = address.hostname, address.port, address.path.rstrip("/")
@@ -74,9 +74,10 @@ class Endpoint:
         """Cut all connections: whoever waits at one of them hears of it at once."""
         with self._opening:
             for connection in self._open:
-                if connection.sock is not None:
+                held = connection.sock  # its thread may let go of it meanwhile
+                if held is not None:
                     with contextlib.suppress(OSError):
-                        connection.sock.shutdown(socket.SHUT_RDWR)
+                        held.shutdown(socket.SHUT_RDWR)
 
     def _ask(self, method: str, path: str, body: Sequence[bytes]) -> Reply:
         kept = self._kept()

@@ -130,7 +130,8 @@ def test_what_is_no_address_is_refused(url):
         Endpoint(url, None, 5)
 
 
-def test_a_password_in_the_address_is_refused_and_not_repeated():
+@pytest.mark.parametrize("url", ["https://{}host/v1", "ftp://{}host/v1", "https://{}host/v1?a=b", "{}host/v1"])
+def test_a_password_in_the_address_is_refused_and_not_repeated(url):
     with pytest.raises(ValueError, match="base_url: expected no user or password") as refused:
-        Endpoint("https://me:secret@host/v1", None, 5)
+        Endpoint(url.format("me:secret@"), None, 5)
     assert "secret" not in str(refused.value)
