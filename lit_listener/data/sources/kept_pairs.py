@@ -37,6 +37,10 @@ class KeptPairs(PairSource):
         """The prompt of the pair at a place."""
         return self._pairs.prompt(self._places[index])
 
+    def agreement(self, index: int) -> float:
+        """Share of the votes that went to the majority's image of the pair at a place."""
+        return self._pairs.agreement(self._places[index])
+
     def list_of(self, index: int) -> int | None:
         """Number of the ranked list that the pair at a place is of."""
         return self._pairs.list_of(self._places[index])
