@@ -15,7 +15,7 @@ from lit_listener.judging.hub import adapter_folder, find_file, first_line, not_
 from lit_listener.judging.run_config import asked_policy, policy_spec, read_run_config
 from lit_listener.tasks import Task
 from lit_listener.vlm.adapters import ADAPTER_CONFIG, read_adapter
-from lit_listener.vlm.listeners import Listener, ModelListener, ReferenceListener
+from lit_listener.vlm.listeners import Listener, ModelListener, NoListener, ReferenceListener
 from lit_listener.vlm.loading import load_backbone
 from lit_listener.vlm.restoring import Restored, restore, with_adapter
 from lit_listener.vlm.reward_files import REWARD_CARD, has_head
@@ -147,7 +147,7 @@ def _of_checkpoint(checkpoint: Path, options: Options) -> Trained:
     except ValueError as error:
         raise ValueError(f"{error} ({checkpoint} with {config.path})") from error
     reference = spec.start if asked.reference == "start" and spec.start else spec.base
-    heard: Listener | None = asked.listener
+    heard: Listener | None = None if isinstance(asked.listener, NoListener) else asked.listener
     if isinstance(heard, ReferenceListener) and model.reference is None:
         # new weights are in no file, and have nothing to say
         is_model = reference != "shapes-blank"

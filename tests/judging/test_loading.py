@@ -273,6 +273,12 @@ def test_a_control_is_heard_as_in_evaluation(tmp_path, lora):
     assert apart(compared(Judge.load(run.folder), listen=True), compared(Judge.load(lora.folder), listen=True)) == 0
 
 
+def test_where_nobody_listened_nobody_does_unless_named(tmp_path, lora):
+    run = copied(lora, tmp_path / "run", listener={"class_path": "lit_listener.vlm.listeners.NoListener"})
+    assert loaded(run.folder).make_ear is None
+    assert loaded(run.folder, listener="shapes-witness").make_ear is not None
+
+
 def test_new_weights_have_nothing_to_say(tmp_path):
     run = fit(tmp_path / "run", "TraceSFT", policy={"base": "shapes-blank"})
     assert loaded(run.folder).make_ear is None
