@@ -42,7 +42,8 @@ class TokenBudget:
     ) -> Done:
         """Do work in passes within the budget; where memory runs out, halve it and begin the work again, once.
 
-        All ranks make the same number of passes, so all of them must call this as often.
+        All ranks make the same number of passes, so all of them must call this as often. One that has too little to
+        cut (an evaluation's lists are of unequal length) makes its last pass again, and what comes of it is dropped.
 
         Args:
             work: what to do in the passes it is given; called a second time, it must begin afresh.
@@ -53,10 +54,13 @@ class TokenBudget:
             torch.OutOfMemoryError: the halved budget does not fit either, or a pass is one completion already, or
                 other ranks are waiting in the middle of the work.
         """
-        tried = self._cut(prompt_lengths_P, completion_lengths_N)
+        tried, idle = self._cut(prompt_lengths_P, completion_lengths_N)
         tokens = max(tokens_of(each, prompt_lengths_P, completion_lengths_N) for each in tried)
         try:
-            return work(tried)
+            done = work(tried)
+            for _ in range(idle):
+                work(tried[-1:])
+            return done
         except torch.OutOfMemoryError as error:
             finer = cut_passes(prompt_lengths_P, completion_lengths_N, _half(tokens))
             reason = self._why_not_again(tokens, can_be_cut=len(finer) > len(tried))
@@ -73,11 +77,12 @@ class TokenBudget:
             torch.cuda.empty_cache()
         return self(work, prompt_lengths_P, completion_lengths_N)
 
-    def _cut(self, prompt_lengths_P: Sequence[int], completion_lengths_N: Sequence[int]) -> list[Pass]:
-        """As many passes on every rank."""
+    def _cut(self, prompt_lengths_P: Sequence[int], completion_lengths_N: Sequence[int]) -> tuple[list[Pass], int]:
+        """This rank's passes, and how many more the other ranks make."""
         passes = cut_passes(prompt_lengths_P, completion_lengths_N, self.limit)
         most = ranks.longest(len(passes))
-        return cut_passes(prompt_lengths_P, completion_lengths_N, self.limit, at_least=most)
+        passes = cut_passes(prompt_lengths_P, completion_lengths_N, self.limit, at_least=most)
+        return passes, most - len(passes)
 
     def _why_not_again(self, tokens: int, *, can_be_cut: bool) -> str | None:
         """Why the work cannot begin again, and what to do; None where it can."""

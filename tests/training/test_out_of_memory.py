@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from lit_listener.evaluation.predictions_file import read_predictions
 from lit_listener.training.grpo_options import Updates
 from lit_listener.training.memory_options import Memory
 from lit_listener.training.out_of_memory import TokenBudget
+from lit_listener.vlm import ranks
 from lit_listener.vlm.backbone import Backbone
 from lit_listener.vlm.listeners import ModelListener
 from lit_listener.vlm.passes import Pass, tokens_of
@@ -50,6 +53,14 @@ def test_the_budget_becomes_half_of_what_was_tried_and_stays_so(limit, told):
     assert tried == [40, 20, 20]
     assert (budget.limit, budget.lowered_from) == (20, 40)
     assert budget(fits(39, tried), PROMPTS, COMPLETIONS) == [20, 20]
+
+
+def test_a_rank_with_too_little_to_cut_makes_as_many_passes_as_the_others(monkeypatch):
+    monkeypatch.setattr(ranks, "longest", lambda passes: max(passes, 5))
+    made: list[Sequence[Pass]] = []
+    assert TokenBudget()(lambda passes: made.append(passes) or len(passes), [10], [5, 5]) == 2
+    assert [len(passes) for passes in made] == [2, 1, 1, 1]
+    assert [passes[0].rows for passes in made[1:]] == 3 * [made[0][-1].rows]
 
 
 def test_a_second_time_is_an_error_that_says_what_to_lower():
@@ -196,3 +207,11 @@ def test_two_ranks_make_as_many_passes_and_do_not_begin_again_alone(tmp_path):
     # the second time rank 0 needs nothing, but encodes one image along with rank 1; the third time none does
     assert first["images"] == [2, 1]
     assert second["images"] == [2, 2]
+
+
+@pytest.mark.slow
+def test_two_ranks_judge_lists_of_unequal_length(tmp_path):
+    """Each forward pass of sharded weights takes both ranks, and one of them has one pair where the other has ten."""
+    by_two_ranks("tests.training.uneven_lists", str(tmp_path))
+    rows = read_predictions(tmp_path / "predictions.parquet")
+    assert sorted(Counter(row.list_id for row in rows).values()) == [1, 1, 10, 10]
