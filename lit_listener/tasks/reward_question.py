@@ -9,6 +9,7 @@ from typing import Any
 from PIL.Image import Image
 
 from lit_listener.tasks.task import Question
+from lit_listener.tasks.wording import refuse_chat_tokens
 
 DEFAULT_SYSTEM = "You rate images that were generated from a text prompt by how much people would like them."
 DEFAULT_TEMPLATE = """\
@@ -24,7 +25,6 @@ Overall score:"""
 
 _FIELD = re.compile(r"(\{prompt\}|\{image\})")
 _FIELDS = ("{prompt}", "{image}")
-_CHAT_TOKEN = re.compile(r"<\|(\w+)\|>")
 
 
 class RewardQuestion:
@@ -39,8 +39,8 @@ class RewardQuestion:
     """
 
     def __init__(self, template: str = DEFAULT_TEMPLATE, system: str | None = DEFAULT_SYSTEM) -> None:
-        _refuse_chat_tokens(system or "", "system")
-        _refuse_chat_tokens(template, "template")
+        refuse_chat_tokens(system or "", "system")
+        refuse_chat_tokens(template, "template")
         for field in _FIELDS:
             if (count := template.count(field)) != 1:
                 problem = "is missing" if count == 0 else f"occurs {count} times"
@@ -59,7 +59,7 @@ class RewardQuestion:
         Raises:
             ValueError: the prompt holds a chat token such as ``<|image_pad|>``.
         """
-        _refuse_chat_tokens(prompt, "the prompt")
+        refuse_chat_tokens(prompt, "the prompt")
         before, field, between, _, after = self._pieces
         texts = (before + prompt + between, after) if field == "{prompt}" else (before, between + prompt + after)
         slot = {"type": "image"}
@@ -68,12 +68,3 @@ class RewardQuestion:
         if self.system is not None:
             messages.insert(0, {"role": "system", "content": [{"type": "text", "text": self.system}]})
         return Question(messages=tuple(messages), images=(image,), label=None)
-
-
-def _refuse_chat_tokens(text: str, name: str) -> None:
-    """Raise on text that a tokenizer would turn into control tokens."""
-    if token := _CHAT_TOKEN.search(text):
-        raise ValueError(
-            f"{name} holds the chat token {token[0]}, which would break up the message or its image slot; remove it "
-            f"from the text: {text[:200]!r}"
-        )

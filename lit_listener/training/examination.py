@@ -11,12 +11,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from lit_listener.data.demonstrators import FINISHED
 from lit_listener.tasks import Task, Transcript
 from lit_listener.vlm.listeners import Heard, Hearing, Listener, Rescore, Rewriter
 from lit_listener.vlm.text_judge import TextJudge
-
-FINISHED_THINKING = "I have finished thinking."
-"""What stands in place of the thoughts (Table 5)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +70,7 @@ class Examination:
         """
         found = Findings()
         if self.without_thinking:
-            texts = [task.opening(FINISHED_THINKING)] * len(hearing.shown)
+            texts = [task.opening(FINISHED)] * len(hearing.shown)
             scores = policy(texts).scores
             assert scores is not None  # the policy is always there
             own_PL = scores.label_logits_NL.softmax(1).cpu()

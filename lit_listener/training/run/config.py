@@ -91,7 +91,10 @@ def with_wording(text: str) -> str:
     task = ((config.get("model") or {}).get("init_args") or {}).get("task") or {}
     if not (task.get("init_args") or {}).get(FILE):
         return text
-    options = {**settled_task(task)["init_args"], FILE: None}
+    settled = settled_task(task)["init_args"]
+    if settled.get(FILE):  # of a class of the user's own, which alone knows what is in it
+        return text
+    options = {**settled, FILE: None}
     task["init_args"] = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     return str(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 

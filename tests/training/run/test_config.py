@@ -34,5 +34,12 @@ def test_a_wordings_content_takes_the_place_of_its_file(tmp_path):
 
 
 def test_other_configs_stay_as_they_are():
-    for config in (text(template="x"), "model: null\n", "model: {init_args: {task: null}}\n", "data: {}\n"):
+    """Those too whose task is the user's own: what its file says is known to it alone."""
+    for config in (
+        text(file="mine.yaml").replace(OWN, "my_tasks.Mine"),
+        text(template="x"),
+        "model: null\n",
+        "model: {init_args: {task: null}}\n",
+        "data: {}\n",
+    ):
         assert with_wording(config) == config

@@ -20,13 +20,13 @@ from uuid import uuid4
 from PIL.Image import Image
 
 from lit_listener.tasks import Question
+from lit_listener.tasks.wording import CHAT_TOKEN
 from lit_listener.vlm.listeners.failures import ListenerFailedError
 
 TOP = 20
 """Log-probabilities asked for: as many as OpenAI's interface and vLLM's default allow."""
 _OPEN_SHARE = 0.01
 """A label that is not among the likeliest tokens may have had so much of all labels' mass, and counts as without."""
-_CHAT_TOKEN = re.compile(r"<\|(\w+)\|>")
 _ANSWER_OPENS = re.compile(r"<answer>[^<]*\Z")
 _SHOWN_CHARS = 300
 _ROUNDING = 0.01
@@ -108,7 +108,7 @@ def frame(question: Question, model: str, labels: Sequence[str], *, continues: b
 
 def as_text(trace: bytes) -> str:
     """A trace as the reasoner wrote it, chat tokens pulled apart: a server would take them for what they spell."""
-    return _CHAT_TOKEN.sub(r"< |\1| >", trace.decode(errors="replace"))
+    return CHAT_TOKEN.sub(r"< |\1| >", trace.decode(errors="replace"))
 
 
 def read_word(content: bytes, labels: Sequence[str]) -> Word:
