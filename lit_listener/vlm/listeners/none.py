@@ -2,6 +2,7 @@
 
 import torch
 
+from lit_listener.tasks import Task
 from lit_listener.vlm.listeners.listener import Heard, Hearing, Listener
 
 
@@ -10,8 +11,16 @@ class NoListener(Listener):
 
     reads_reference = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._labels = 2
+
+    def prepare(self, task: Task, tokenizer: object) -> None:
+        """Count the task's labels."""
+        self._labels = len(task.labels)
+
     def hear(self, hearing: Hearing) -> Heard:
         """No word on any completion."""
-        count, labels = len(hearing.transcripts), hearing.completions.label_logits_NTL.shape[2]
+        count, labels = len(hearing.transcripts), self._labels
         nothing_N = torch.zeros(count)
         return Heard(torch.full((count, labels), 1 / labels), torch.zeros(count, dtype=torch.bool), nothing_N)

@@ -11,6 +11,7 @@ from lit_listener.vlm.listeners import (
     Heard,
     Listener,
     ModelListener,
+    NoListener,
     RandomListener,
     ReferenceListener,
     ShuffledListener,
@@ -258,6 +259,14 @@ def test_the_random_listener_has_a_word_on_every_label(heard_texts):
     torch.testing.assert_close(p_label_NL.sum(1), torch.ones(1800))
     for p_N in p_label_NL.T:  # of four numbers that sum to 1, all as likely, each is distributed as 1 - (1 - p)^3
         assert stats.kstest(p_N.numpy(), stats.beta(1, 3).cdf).pvalue > 0.001
+
+
+def test_nobody_is_silent_on_every_label(heard_texts):
+    listener = NoListener()
+    listener.prepare(AbsoluteRating(ratings=4), None)
+    heard = listener.hear(heard_texts)  # whose completions were written down, and have two labels
+    assert heard.p_label_NL.tolist() == [[0.25] * 4] * 6
+    assert not heard.readable_N.any()
 
 
 def shuffled(heard_texts, readable, size, seed=0):
