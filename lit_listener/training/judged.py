@@ -78,7 +78,6 @@ class Completed:
         own_KL = self.own_p_label_NL[list(places)]
         readable = all(transcript.answer_token is not None for transcript in transcripts)
         listened = _p_second(task, self.heard, places)
-        likeliest_KL = functional.one_hot(own_KL.argmax(1), own_KL.shape[1]).float()
         found = self.findings
         contradictions = [found.p_contradiction[n] for n in places] if found.p_contradiction is not None else []
         known = [p for p in contradictions if p is not None]
@@ -88,7 +87,7 @@ class Completed:
             "level": level,
             "outcome": str(next((t.outcome for t in transcripts if t.outcome is not Outcome.OK), whole)),
             "p_second": task.p_second(own_KL) if readable else None,
-            "likeliest_p_second": task.p_second(likeliest_KL) if readable else None,
+            "likeliest_p_second": _likeliest(task, own_KL) if readable else None,
             "listener_p_second": listened,
             "listener_p_correct": None
             if listened is None or pair.label is None
@@ -111,6 +110,17 @@ def _p_second(task: Task, heard: Heard | None, places: Sequence[int]) -> float |
         return None
     p_label_KL: Tensor = heard.p_label_NL[torch.tensor(places)]
     return task.p_second(p_label_KL)
+
+
+def _likeliest(task: Task, own_KL: Tensor) -> float:
+    """p(second) by the likeliest answers alone; 0.5 where two ratings alike are the likeliest.
+
+    One question tells it by which image is likelier, for its likeliest label may be of an image that is not shown.
+    """
+    if len(own_KL) == 1:
+        p_second = task.p_second(own_KL)
+        return 0.5 if p_second == 0.5 else float(p_second > 0.5)
+    return task.p_second(functional.one_hot(own_KL.argmax(1), own_KL.shape[1]).float())
 
 
 def shown_facts(shown: ShownPair, source: str) -> dict[str, Any]:

@@ -95,5 +95,8 @@ def test_equal_ratings_are_level_and_a_missing_one_is_not():
     alone = completed([2], [[0.1, 0.1, 0.8]], [[0.0, 0.5, 0.5]])  # of two images the third was named
     row = alone.said(Listwise(labels=("1", "2", "3")), pair(), [0])
     assert (row["answer"], row["level"], row["outcome"]) == (None, False, "bad_label")
+    assert (row["p_second"], row["likeliest_p_second"]) == (0.5, 0.5)
+    above = completed([2], [[0.1, 0.2, 0.7]], [[0.0, 0.5, 0.5]])  # of the images shown the second is likelier
+    assert above.said(Listwise(labels=("1", "2", "3")), pair(), [0])["likeliest_p_second"] == 1.0
     missing = completed([1, None], flat, flat).said(Stars(), pair(), [0, 1])
     assert (missing["answer"], missing["level"], missing["outcome"]) == (None, False, "no_answer")
