@@ -5,65 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lit_listener.data.records import Side
+from lit_listener.judging.traces import ListTrace, RatingTrace, Trace
 
 AnchorChoice = Literal["seed", "place", "image", "callable", "none"]
 """How the anchor of a ranking was chosen: at random by the seed, named by its place, or given as an image, by itself or
-by a callable; none where each image was rated by itself."""
+by a callable; none where each image was rated by itself, or all were judged at once."""
 _HOW = ("rollouts", "both_orders", "seed")
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One chain of thought about two images, and what it amounts to."""
-
-    first: Side
-    """Which of the two images was displayed first: the trace's "first image"."""
-    rollout: int
-    """Which of the k completions in this display order, from 0."""
-    text: str
-    """The completion as it was written."""
-    thinking: str
-    """Its thoughts."""
-    answer: Side | None
-    """The image it answers with; None where no answer can be read."""
-    p_a: float
-    """Probability that image A is preferred, read off the answer labels' logits (Eq. 4)."""
-    forced: bool
-    """Whether the trace led to no answer's place, was closed (``</think><answer>``), and the labels were read there."""
-    outcome: str
-    """How the completion came out (``lit_listener.tasks.Outcome``); "ok" if it keeps the form."""
-    contradicts: bool
-    """Whether the thoughts state one verdict and the answer gives the other."""
-    tokens: int
-    """Length of the completion, end token included."""
-    listener_p_a: float | None = None
-    """The listener's probability that image A is preferred, having read the thoughts without their answer."""
-
-
-@dataclass(frozen=True)
-class RatingTrace:
-    """One chain of thought about one image, and what it amounts to."""
-
-    rollout: int
-    """Which of the k completions about the image, from 0."""
-    text: str
-    """The completion as it was written."""
-    thinking: str
-    """Its thoughts."""
-    answer: str | None
-    """The rating it answers with, by its label; None where no answer can be read."""
-    score: float
-    """The expected rating's place on the scale, in [0, 1], read off the answer labels' logits (Eq. 3)."""
-    forced: bool
-    """Whether the trace led to no answer's place, was closed (``</think><answer>``), and the labels were read there."""
-    outcome: str
-    """How the completion came out (``lit_listener.tasks.Outcome``); "ok" if it keeps the form."""
-    contradicts: bool
-    """Whether the thoughts state one rating and the answer gives another."""
-    tokens: int
-    """Length of the completion, end token included."""
-    listener_score: float | None = None
-    """The listener's expected rating on the same scale, having read the thoughts without their answer."""
 
 
 @dataclass(frozen=True)
@@ -184,23 +131,28 @@ class Ranking:
     """How good images are for a prompt, each compared with one anchor (the papers' method, N - 1 comparisons).
 
     Scores compare only within a ranking, or among rankings against one named anchor. A judge that rates each image by
-    itself has no anchor, and all its scores compare.
+    itself has no anchor, and all its scores compare. One that looks at all images at once needs no anchor; its scores
+    compare only within a ranking.
     """
 
     prompt: str
     scores: tuple[float, ...]
     """For each image the probability that it is preferred to the anchor; 0.5 for the anchor. Of images rated by
-    themselves: the ratings' scores."""
+    themselves: the ratings' scores. Of images judged at once: the probability of being the best, the mean over rollouts
+    and display orders; their sum is 1."""
     anchor: int | None
     """The anchor's place among the images; None where it is none of them, or there is none."""
     anchor_choice: AnchorChoice
     comparisons: tuple[Comparison | None, ...]
-    """For each image, as image A, its comparison with the anchor; None for the anchor, and for rated images."""
+    """For each image, as image A, its comparison with the anchor; None for the anchor, and where there is none."""
     rollouts: int
     both_orders: bool
     seed: int
     ratings: tuple[Rating, ...] | None = None
     """For each image its rating, where the judge rates each by itself."""
+    list_traces: tuple[ListTrace, ...] | None = None
+    """The traces about all images, where they were judged at once: the rollouts in the order given, then those in
+    reversed order."""
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -217,9 +169,18 @@ class Ranking:
     def traces(self) -> tuple[tuple[Trace, ...], ...]:
         """For each image the traces of its comparison with the anchor, where it is image A; none for the anchor.
 
-        Those of rated images are with their ``ratings``.
+        Those of rated images are with their ``ratings``, and those about all images are ``list_traces``.
         """
         return tuple(comparison.traces if comparison else () for comparison in self.comparisons)
+
+    @property
+    def listener_scores(self) -> tuple[float, ...] | None:
+        """The listener's scores of images that were judged at once, made like ``scores``; None where nobody listened.
+
+        What it says of other images is with their comparisons and ratings.
+        """
+        heard = [trace.listener_scores for trace in self.list_traces or () if trace.listener_scores is not None]
+        return tuple(sum(each) / len(each) for each in zip(*heard, strict=True)) if heard else None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
@@ -235,11 +196,13 @@ class Ranking:
             "seed": self.seed,
             "comparisons": [comparison and comparison.to_dict() for comparison in self.comparisons],
             "ratings": _told(self.ratings),
+            "listener_scores": self.listener_scores and list(self.listener_scores),
+            "list_traces": None if self.list_traces is None else [trace.to_dict() for trace in self.list_traces],
         }
 
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> "Ranking":
-        """The record of which ``to_dict`` gave this.
+        """The record of which ``to_dict`` gave this; earlier versions know no ``list_traces``.
 
         Raises:
             KeyError: a field is missing.
@@ -247,7 +210,14 @@ class Ranking:
         """
         comparisons = tuple(each and Comparison.from_dict(each) for each in given["comparisons"])
         named = {name: given[name] for name in ("prompt", "anchor", "anchor_choice", *_HOW)}
-        return cls(scores=tuple(given["scores"]), comparisons=comparisons, ratings=_ratings(given), **named)
+        listed = given.get("list_traces")
+        return cls(
+            scores=tuple(given["scores"]),
+            comparisons=comparisons,
+            ratings=_ratings(given),
+            list_traces=None if listed is None else tuple(ListTrace.from_dict(each) for each in listed),
+            **named,
+        )
 
 
 def _told(ratings: Sequence[Rating] | None) -> list[dict[str, Any]] | None:

@@ -1,7 +1,7 @@
 """Tasks: the questions asked of a vision-language model, and how its answers are read and rewarded."""
 
 from lit_listener.tasks.grammar import Grammar
-from lit_listener.tasks.listwise import Listwise
+from lit_listener.tasks.listwise import ChoosesAmongImages, Listwise
 from lit_listener.tasks.pairwise import PairwisePreference
 from lit_listener.tasks.rating import AbsoluteRating, NearMisses, RatesImages
 from lit_listener.tasks.reward_question import RewardQuestion
@@ -11,6 +11,7 @@ from lit_listener.tasks.yes_no import YesNoComparison
 
 __all__ = [
     "AbsoluteRating",
+    "ChoosesAmongImages",
     "Grammar",
     "Listwise",
     "NearMisses",

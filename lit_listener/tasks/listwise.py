@@ -11,7 +11,7 @@ Labels of images that are not shown have no say: what probability they get is le
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from lit_listener.data.records import RankedList, Shown, ShownList, ShownPair
 from lit_listener.tasks.list_verdicts import list_verdicts
 from lit_listener.tasks.pairwise import DEFAULT_CONTINUATION, DEFAULT_SYSTEM
+from lit_listener.tasks.task import Task
 from lit_listener.tasks.transcript import Transcript
 from lit_listener.tasks.worded import WordedTask, grammar_of
 from lit_listener.tasks.wording_file import resolved
@@ -62,6 +63,18 @@ Somebody has explained how the images compare. The explanation may be right or w
 then look at the images yourself and give your own answer for the best one inside <answer></answer>: \
 {{ answers | join(" or ") }}."""
 )
+
+
+@runtime_checkable
+class ChoosesAmongImages(Task, Protocol):
+    """A task that asks for the best of several displayed images, and so scores all of them in one pass."""
+
+    @property
+    def max_images(self) -> int:
+        """How many images can be shown at once."""
+
+    def scores(self, p_label_NL: Tensor, count: int) -> Tensor:
+        """The probability of each of ``count`` displayed images to be the best, ``[N, count]``; a row sums to 1."""
 
 
 class Listwise(WordedTask):
@@ -159,10 +172,27 @@ class Listwise(WordedTask):
         rows = []
         for p_L, each in zip(p_label_NL, shown, strict=True):
             pairs = torch.tensor(list(_ordered_pairs(self._decided(each).ranks)), device=p_label_NL.device)
-            rows.append(_over(p_L[pairs[:, 0]], p_L[pairs[:, 1]]).mean())
+            rows.append(_shares(p_L[pairs])[:, 0].mean())  # p(better over worse), by Luce's choice axiom
         return torch.stack(rows)
 
-    # ---- judging a pair --------------------------------------------------------------------------------------------
+    # ---- judging -----------------------------------------------------------------------------------------------------
+
+    def scores(self, p_label_NL: Tensor, count: int) -> Tensor:
+        """Each displayed image's share of the probability of the labels of images shown.
+
+        Args:
+            p_label_NL: Probability of each label, shape [N, L].
+            count: How many images are shown.
+
+        Returns:
+            Shape [N, count], in displayed order; a row sums to 1, and is level where all its probabilities vanish.
+
+        Raises:
+            ValueError: If so many images cannot be shown.
+        """
+        if not 1 <= count <= self.max_images:
+            raise ValueError(f"expected 1 to {self.max_images} images, as many as there are labels, got {count}")
+        return _shares(p_label_NL[:, :count])
 
     def parts(self, pair: ShownPair) -> tuple[Shown, ...]:
         """The pair as one list of two images, in the pair's display order."""
@@ -183,7 +213,7 @@ class Listwise(WordedTask):
 
     def p_second(self, p_label_KL: Tensor) -> float:
         """The second label's share of the first two labels' probability."""
-        return float(_over(p_label_KL[0, 1], p_label_KL[0, 0]))
+        return float(self.scores(p_label_KL[:1], 2)[0, 1])
 
     def verdict(self, answers: Sequence[int | None]) -> int | None:
         """The answer, if it is one of the two images."""
@@ -235,7 +265,7 @@ def _ordered_pairs(ranks: Sequence[float]) -> Iterator[tuple[int, int]]:
             yield (i, j) if ranks[i] < ranks[j] else (j, i)
 
 
-def _over(p_i: Tensor, p_j: Tensor) -> Tensor:
-    """p(i over j) by Luce's choice axiom; even where both probabilities are too small for a float."""
-    both = p_i + p_j
-    return torch.where(both > 0, p_i / torch.where(both > 0, both, 1.0), 0.5)
+def _shares(p_NI: Tensor) -> Tensor:
+    """Each row divided by its sum; level, even where all its probabilities are too small for a float."""
+    sum_N1 = p_NI.sum(1, keepdim=True)
+    return torch.where(sum_N1 > 0, p_NI / torch.where(sum_N1 > 0, sum_N1, 1.0), 1 / p_NI.shape[1])

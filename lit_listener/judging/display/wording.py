@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lit_listener.data.records import Side
-from lit_listener.judging.results import Comparison, Ranking, RatingTrace, Trace
+from lit_listener.judging.results import Comparison, Ranking
+from lit_listener.judging.traces import RatingTrace, Trace
 
 _TURN_TEXT_ROUND = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 

@@ -2,16 +2,21 @@
 
 from lit_listener.judging.forms.form import Form
 from lit_listener.judging.forms.images import ImageForm
+from lit_listener.judging.forms.lists import ListForm
 from lit_listener.judging.forms.pairs import PairForm
-from lit_listener.tasks import RatesImages, Task
+from lit_listener.tasks import ChoosesAmongImages, RatesImages, Task
 
-__all__ = ["Form", "ImageForm", "PairForm", "form_of"]
+__all__ = ["Form", "ImageForm", "ListForm", "PairForm", "form_of"]
 
 
 def form_of(task: Task) -> Form:
-    """The form that goes with a task: images by themselves where it rates them, else pairs of images.
+    """The form that goes with a task: images one by one where it rates them, all at once where it chooses among them.
+
+    For all other tasks: pairs of images.
 
     Args:
         task: what the judge asks.
     """
-    return ImageForm(task) if isinstance(task, RatesImages) else PairForm(task)
+    if isinstance(task, RatesImages):
+        return ImageForm(task)
+    return ListForm(task) if isinstance(task, ChoosesAmongImages) else PairForm(task)

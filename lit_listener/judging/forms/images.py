@@ -13,8 +13,9 @@ from lit_listener.judging.anchors import Anchor
 from lit_listener.judging.forms.form import Form
 from lit_listener.judging.pictures import Picture
 from lit_listener.judging.plans import Asking, Plan
-from lit_listener.judging.results import Comparison, Ranking, Rating, RatingTrace
+from lit_listener.judging.results import Comparison, Ranking, Rating
 from lit_listener.judging.thoughts import Showing, Thought
+from lit_listener.judging.traces import RatingTrace
 from lit_listener.tasks import RatesImages
 
 

@@ -9,8 +9,9 @@ from lit_listener.judging.anchors import Anchor, choose_anchor
 from lit_listener.judging.forms.form import Form
 from lit_listener.judging.pictures import Picture
 from lit_listener.judging.plans import Asking, Plan
-from lit_listener.judging.results import Comparison, Ranking, Trace
+from lit_listener.judging.results import Comparison, Ranking
 from lit_listener.judging.thoughts import Showing, Thought
+from lit_listener.judging.traces import Trace
 from lit_listener.tasks import Task
 
 _ORDERS: tuple[tuple[Side, Side], ...] = (("a", "b"), ("b", "a"))

@@ -215,7 +215,7 @@ class _Answer(BaseModel):
 
 
 class TraceAnswer(_Answer):
-    """One chain of thought about two images; see ``lit_listener.judging.results.Trace``."""
+    """One chain of thought about two images; see ``lit_listener.judging.traces.Trace``."""
 
     first: Side
     rollout: int
@@ -231,7 +231,7 @@ class TraceAnswer(_Answer):
 
 
 class RatingTraceAnswer(_Answer):
-    """One chain of thought about one image; see ``lit_listener.judging.results.RatingTrace``."""
+    """One chain of thought about one image; see ``lit_listener.judging.traces.RatingTrace``."""
 
     rollout: int
     text: str

@@ -9,7 +9,8 @@ from lit_listener.data.shapes import ShapesPairs
 from lit_listener.judging.display.exhibit import Exhibit, Shown
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.pictures import picture
-from lit_listener.judging.results import Comparison, Ranking, Trace
+from lit_listener.judging.results import Comparison, Ranking
+from lit_listener.judging.traces import Trace
 
 HOSTILE = "<script>alert('x')</script>[bold red]b[/] & \"quoted\" <img src=x onerror=alert(1)>\x1b[2J\u202e"
 

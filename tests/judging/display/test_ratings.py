@@ -7,7 +7,8 @@ import pytest
 from lit_listener.judging.display.exhibit import Exhibit
 from lit_listener.judging.display.page import comparison_page, ranking_page
 from lit_listener.judging.display.terminal import show_comparison, show_ranking
-from lit_listener.judging.results import Comparison, Ranking, Rating, RatingTrace
+from lit_listener.judging.results import Comparison, Ranking, Rating
+from lit_listener.judging.traces import RatingTrace
 from tests.judging.display.conftest import HOSTILE, shown
 from tests.judging.display.test_terminal import line_of, printed
 
