@@ -163,7 +163,10 @@ class Judge(Scores):
         """Rank images for a prompt: one is the anchor, and every other is compared with it once, O(n).
 
         Scores compare only within one ranking, or among rankings against one anchor that is given. A judge that rates
-        images asks about each once, one alone will do, and its scores (expected ratings in [0, 1]) always compare.
+        images asks about each once, one alone will do, and its scores (expected ratings in [0, 1]) always compare. A
+        judge whose task shows lists (``Listwise``) looks at all images at once, in the order given and reversed, and
+        its scores are probabilities of being the best, of sum 1, that compare within the ranking alone; with an anchor
+        it compares in pairs.
 
         Args:
             prompt: what the images were made from.
@@ -171,16 +174,17 @@ class Judge(Scores):
             rollouts: k, traces in each display order.
             anchor: place of the anchor among the images; or an image that all are compared with; or a callable from
                 prompt to such an image; None: one of the images, chosen by the seed. A judge that rates images takes
-                none.
-            both_orders: show each pair in both orders; the papers' protocol is one order. Of no effect on ratings.
+                none, and one that looks at all images at once has none unless it is given here.
+            both_orders: show each pair or list in both orders; the papers' protocol is one order. Of no effect on
+                ratings.
             seed: seed of the traces, and of the choice of the anchor.
             listen: let the listener hear the traces too.
 
         Raises:
             FileNotFoundError: an image file is not there.
             IndexError: the anchor's place is none of the images'.
-            ValueError: no images, one image without an anchor, an anchor for a judge that rates images, or an image,
-                prompt or option that cannot be used.
+            ValueError: no images, one image without an anchor, an anchor for a judge that rates images, more images
+                than can be looked at at once, or an image, prompt or option that cannot be used.
         """
         return self._one(RankRequest(prompt, images, rollouts, anchor, both_orders, seed, listen))
 

@@ -34,7 +34,7 @@ class Scores(ABC):
         """A ranking of which the scores are read; its traces need not be there."""
 
     def score(self, prompt: str, images: Iterable[ImageLike], anchor: Anchor = None, **options: Any) -> list[float]:
-        """The scores of ``rank``: for each image the probability that it is preferred to the anchor."""
+        """The scores of ``rank``, such as the probability that an image is preferred to the anchor."""
         return list(self._scored(prompt, images, anchor=anchor, **options).scores)
 
     def inference_rank(self, prompt: str, images: Iterable[ImageLike], **options: Any) -> tuple[list[int], list[float]]:

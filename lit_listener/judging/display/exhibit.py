@@ -29,7 +29,7 @@ class Exhibit:
         return tuple(shown.name for shown in self.images)
 
     def anchor_of(self, ranking: Ranking) -> Shown | None:
-        """The image that a ranking compared all others with; None where each image was rated by itself.
+        """The image that a ranking compared all others with; None where there is none.
 
         Raises:
             ValueError: it is none of the images, and not known.

@@ -12,7 +12,7 @@ from io import BytesIO
 from PIL import Image
 
 from lit_listener.judging.display.exhibit import Exhibit, Shown
-from lit_listener.judging.display.told import ANCHOR, Told, told_of_images, told_of_pair
+from lit_listener.judging.display.told import ANCHOR, Told, told_of_images, told_of_list, told_of_pair
 from lit_listener.judging.display.wording import (
     FLIPPED,
     Mark,
@@ -46,9 +46,11 @@ def ranking_page(ranking: Ranking, exhibit: Exhibit) -> str:
         notes = _tags(each.marks) + _listener(each.listener)
         cards.append(_card(exhibit.images[place], label, "score", ranking.scores[place], notes, _traces([each])))
     beside = "" if ranking.anchor is not None or anchor is None else f"<h2>The anchor</h2>{_picture_alone(anchor)}"
-    odd = (mark for each in told for mark in each.marks if mark is not ANCHOR)
+    at_once = told_of_list(ranking, exhibit.names)
+    reasoning = _reasoning([mark for each in at_once for mark in each.marks], at_once) if at_once else ""
+    odd = (mark for each in (*told, *at_once) for mark in each.marks if mark is not ANCHOR)
     about = [what_scores_are(ranking, name), legend(odd)]
-    return _page(ranking, exhibit.model, about, f"<ol>{''.join(cards)}</ol>{beside}")
+    return _page(ranking, exhibit.model, about, f"<ol>{''.join(cards)}</ol>{beside}{reasoning}")
 
 
 def comparison_page(comparison: Comparison, exhibit: Exhibit) -> str:
@@ -71,8 +73,7 @@ def comparison_page(comparison: Comparison, exhibit: Exhibit) -> str:
     )
     meanings = legend(mark for mark in odd if mark is not FLIPPED)  # which the verdict tells
     about = [verdict(comparison, (f"A, {names[0]}", f"B, {names[1]}")), meanings]
-    traces = f'<section class="traces">{_tags(odd)}{_traces(told)}</section>'
-    return _page(comparison, exhibit.model, about, f"<ol>{cards}</ol>{traces}")
+    return _page(comparison, exhibit.model, about, f"<ol>{cards}</ol>{_reasoning(odd, told)}")
 
 
 def _page(result: Comparison | Ranking, model: str, told: Iterable[str], body: str) -> str:
@@ -126,6 +127,11 @@ def _traces(told: Sequence[Told]) -> str:
             lines.append(f'<p class="facts">{_text(" · ".join(trace.facts))}</p>')
             lines.append(f'<p class="thoughts">{escape(trace.thoughts)}</p>')
     return f"<details><summary>{count} {'trace' if count == 1 else 'traces'}</summary>{''.join(lines)}</details>"
+
+
+def _reasoning(odd: Sequence[Mark], told: Sequence[Told]) -> str:
+    """The reasoning about all images, under them."""
+    return f'<section class="traces">{_tags(odd)}{_traces(told)}</section>'
 
 
 def _text(text: str) -> str:

@@ -10,8 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from lit_listener.judging.display.exhibit import Exhibit
-from lit_listener.judging.display.told import ANCHOR, Told, told_of_images, told_of_pair
-from lit_listener.judging.display.wording import FLIPPED, how_asked, legend, plain, plain_line, verdict, what_scores_are
+from lit_listener.judging.display.told import ANCHOR, Told, told_of_images, told_of_list, told_of_pair
+from lit_listener.judging.display.wording import (
+    FLIPPED,
+    Mark,
+    how_asked,
+    legend,
+    plain,
+    plain_line,
+    verdict,
+    what_scores_are,
+)
 from lit_listener.judging.results import Comparison, Ranking
 
 _BAR = 20
@@ -56,10 +65,14 @@ def show_ranking(ranking: Ranking, exhibit: Exhibit, traces: bool = False) -> Re
         table.add_row(*_cells(rank, names[place], ranking.scores[place], notes, listener))
         if traces:
             reasoning.extend(_traces(f"{rank}. ", of_image))
+    at_once = told_of_list(ranking, names)
+    if traces:
+        reasoning.extend(line for each in at_once for line in _traces("", each))
     below = (
         what_scores_are(ranking, anchor),
+        _oddities([mark for each in at_once for mark in each.marks]),
         f"Seed {ranking.seed}, {how_asked(ranking)}.",
-        legend(mark for each in told for mark in each.marks if mark is not ANCHOR),
+        legend(mark for each in (*told, *at_once) for mark in each.marks if mark is not ANCHOR),
     )
     return Group(*_head(ranking.prompt, exhibit.model), table, *map(Text, filter(None, below)), *reasoning)
 
@@ -81,12 +94,16 @@ def show_comparison(comparison: Comparison, exhibit: Exhibit, traces: bool = Fal
     odd = [mark for each in told for mark in each.marks if mark is not FLIPPED]  # which the verdict tells
     below = (
         verdict(comparison, (f"A, {names[0]}", f"B, {names[1]}")),
-        f"Traces: {', '.join(mark.text for mark in odd)}." if odd else "",
+        _oddities(odd),
         f"Seed {comparison.seed}, {how_asked(comparison)}.",
         legend(odd),
     )
     reasoning = [line for each in told for line in _traces("", each)] if traces else ()
     return Group(*_head(comparison.prompt, exhibit.model), table, *map(Text, filter(None, below)), *reasoning)
+
+
+def _oddities(odd: Sequence[Mark]) -> str:
+    return f"Traces: {', '.join(mark.text for mark in odd)}." if odd else ""
 
 
 def _head(prompt: str, model: str) -> list[RenderableType]:

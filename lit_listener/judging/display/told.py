@@ -1,11 +1,20 @@
 """What is told of an image or a pair beside its number: oddities, the listener's word, and the reasoning.
 
-Terminal and page show it without knowing whether images were compared or rated by themselves.
+Terminal and page show it without knowing whether images were compared, rated by themselves, or judged all at once.
 """
 
 from dataclasses import dataclass
 
-from lit_listener.judging.display.wording import Mark, marks, rating_facts, thoughts, trace_facts, trace_marks
+from lit_listener.judging.display.wording import (
+    Mark,
+    list_facts,
+    list_marks,
+    marks,
+    rating_facts,
+    thoughts,
+    trace_facts,
+    trace_marks,
+)
 from lit_listener.judging.results import Comparison, Ranking, Rating
 
 ANCHOR = Mark("anchor", "")
@@ -41,10 +50,27 @@ def told_of_images(ranking: Ranking, names: tuple[str, ...], anchor: str | None)
     """
     if ranking.ratings is not None:
         return [_of_rating(*each, ranking.rollouts) for each in zip(ranking.ratings, names, strict=True)]
+    if ranking.list_traces is not None:
+        return [Told("", (), listener, ()) for listener in ranking.listener_scores or (None,) * len(names)]
     return [
         Told("", (ANCHOR,), None, ()) if comparison is None else _of_pair(comparison, (name, anchor or ""))
         for comparison, name in zip(ranking.comparisons, names, strict=True)
     ]
+
+
+def told_of_list(ranking: Ranking, names: tuple[str, ...]) -> list[Told]:
+    """What is told once of all images of a ranking: of those that were judged at once; else nothing.
+
+    Args:
+        ranking: the ranking.
+        names: of its images.
+    """
+    if ranking.list_traces is None:
+        return []
+    traces = tuple(
+        ToldTrace(tuple(list_facts(trace, names, ranking.rollouts)), thoughts(trace)) for trace in ranking.list_traces
+    )
+    return [Told(f"All {len(names)} images at once", list_marks(ranking.list_traces), None, traces)]
 
 
 def told_of_pair(comparison: Comparison, names: tuple[str, str]) -> list[Told]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lit_listener.data.records import Side
 from lit_listener.judging.results import Comparison, Ranking
-from lit_listener.judging.traces import RatingTrace, Trace
+from lit_listener.judging.traces import ListTrace, RatingTrace, Trace
 
 _TURN_TEXT_ROUND = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -32,8 +32,8 @@ def plain_line(text: str) -> str:
     return plain(text).replace("\n", "\ufffd").replace("\t", "\ufffd")
 
 
-def trace_marks(traces: Sequence[Trace | RatingTrace]) -> tuple[Mark, ...]:
-    """What is odd about traces of a comparison or a rating."""
+def trace_marks(traces: Sequence[Trace | RatingTrace | ListTrace]) -> tuple[Mark, ...]:
+    """What is odd about traces of a comparison, a rating or a list."""
     of = len(traces)
     forced = sum(trace.forced for trace in traces)
     contradicting = sum(trace.contradicts for trace in traces)
@@ -49,6 +49,16 @@ def marks(comparison: Comparison) -> tuple[Mark, ...]:
     return (*((FLIPPED,) if comparison.flipped else ()), *trace_marks(comparison.traces))
 
 
+def list_marks(traces: Sequence[ListTrace]) -> tuple[Mark, ...]:
+    """What is odd about traces of a list; orders disagree where they have different images as the best one."""
+    best = set()
+    for order in {trace.order for trace in traces}:
+        scores = zip(*(trace.scores for trace in traces if trace.order == order), strict=True)
+        sums = [sum(each) for each in scores]
+        best.add(sums.index(max(sums)))
+    return (*((FLIPPED,) if len(best) > 1 else ()), *trace_marks(traces))
+
+
 def legend(marked: Iterable[Mark]) -> str:
     """What marks mean, each once; nothing where there are none."""
     meanings = dict.fromkeys(mark.meaning for mark in marked)
@@ -56,11 +66,14 @@ def legend(marked: Iterable[Mark]) -> str:
 
 
 def how_asked(result: Comparison | Ranking) -> str:
-    """How often the model was asked about a pair, or an image."""
+    """How often the model was asked about a pair, an image, or a list."""
     traces = "1 trace" if result.rollouts == 1 else f"{result.rollouts} traces"
     if result.ratings is not None:
         return f"{traces} about each image by itself"
-    return f"{traces} in {'each of two display orders' if result.both_orders else 'one display order'}"
+    orders = "each of two display orders" if result.both_orders else "one display order"
+    if isinstance(result, Ranking) and result.list_traces is not None:
+        return f"{traces} about all {len(result.scores)} images at once, in {orders}"
+    return f"{traces} in {orders}"
 
 
 def what_scores_are(ranking: Ranking, anchor: str | None) -> str:
@@ -68,6 +81,9 @@ def what_scores_are(ranking: Ranking, anchor: str | None) -> str:
     if ranking.ratings is not None:
         scale = f"0 is a rating of {ranking.ratings[0].lowest}, 1 one of {ranking.ratings[0].highest}"
         return f"Score: expected rating of each image by itself ({scale}). All scores of one judge compare."
+    if ranking.list_traces is not None:
+        of = f"probability of being the best of these {len(ranking.scores)} images, judged at once"
+        return f"Score: {of}. Scores compare within this ranking only."
     if ranking.anchor_choice == "seed":
         chosen, others = f"chosen by seed {ranking.seed}", "Scores compare within this ranking only."
     else:
@@ -107,7 +123,7 @@ def trace_facts(trace: Trace, names: tuple[str, str], rollouts: int) -> list[str
         "no answer can be read" if trace.answer is None else f"answer: {_side(trace.answer, names)}",
         f"p({names[0]}) = {trace.p_a:.3f}",
     ]
-    return [*facts, *_further_facts(trace, trace.listener_p_a)]
+    return [*facts, *_further_facts(trace, _heard(trace.listener_p_a))]
 
 
 def rating_facts(trace: RatingTrace, rollouts: int) -> list[str]:
@@ -122,16 +138,39 @@ def rating_facts(trace: RatingTrace, rollouts: int) -> list[str]:
         "no answer can be read" if trace.answer is None else f"rated {trace.answer}",
         f"score {trace.score:.3f}",
     ]
-    return [*facts, *_further_facts(trace, trace.listener_score)]
+    return [*facts, *_further_facts(trace, _heard(trace.listener_score))]
 
 
-def _further_facts(trace: Trace | RatingTrace, listener: float | None) -> list[str]:
-    facts = [f"{trace.tokens} tokens"] if listener is None else [f"listener's {listener:.3f}", f"{trace.tokens} tokens"]
+def list_facts(trace: ListTrace, names: Sequence[str], rollouts: int) -> list[str]:
+    """What a trace about all images of a list amounts to; its numbers are in displayed order.
+
+    Args:
+        trace: the trace.
+        names: of all images.
+        rollouts: traces in its display order.
+    """
+    heard = trace.listener_scores
+    facts = [
+        *([f"trace {trace.rollout + 1} of {rollouts}"] if rollouts > 1 else []),
+        f"shown in this order: {', '.join(names[place] for place in trace.order)}",
+        "no answer can be read" if trace.answer is None else f"answer: {names[trace.answer]}",
+        f"p(best) = {', '.join(f'{trace.scores[place]:.3f}' for place in trace.order)}",
+    ]
+    return [*facts, *_further_facts(trace, () if heard is None else [heard[place] for place in trace.order])]
+
+
+def _heard(listener: float | None) -> tuple[float, ...]:
+    return () if listener is None else (listener,)
+
+
+def _further_facts(trace: Trace | RatingTrace | ListTrace, heard: Sequence[float]) -> list[str]:
+    listener = [f"listener's {', '.join(f'{each:.3f}' for each in heard)}"] if heard else []
+    facts = [*listener, f"{trace.tokens} tokens"]
     odd = ((trace.forced, "forced"), (trace.contradicts, "contradicting"), (trace.outcome != "ok", trace.outcome))
     return [*facts, *(text.replace("_", " ") for there, text in odd if there)]
 
 
-def thoughts(trace: Trace | RatingTrace) -> str:
+def thoughts(trace: Trace | RatingTrace | ListTrace) -> str:
     """What a trace thought; where no thoughts can be told from the rest, all that was written."""
     return plain(trace.thinking.strip() or trace.text.strip()) or "(nothing)"
 

@@ -28,5 +28,5 @@ class Form(ABC):
 
         Raises:
             IndexError: the anchor's place is none of the images'.
-            ValueError: there are too few images, or the anchor is none that this form can use.
+            ValueError: there are too few images or too many, or the anchor is none that this form can use.
         """

@@ -17,6 +17,7 @@ from lit_listener import __version__
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.results import Comparison, Ranking
 from lit_listener.judging.server.admission import BodyLimit
+from lit_listener.judging.server.answers import CompareAnswer, HealthAnswer, RankAnswer, ScoreAnswer
 from lit_listener.judging.server.context import Context, context_of
 from lit_listener.judging.server.docs_page import DOCS_HEADERS, docs_page
 from lit_listener.judging.server.documentation import body_docs, error_docs
@@ -25,15 +26,7 @@ from lit_listener.judging.server.guards import OwnPages, Token
 from lit_listener.judging.server.limits import Limits
 from lit_listener.judging.server.openai.routes import add_openai
 from lit_listener.judging.server.service import Service
-from lit_listener.judging.server.wire import (
-    CompareAnswer,
-    CompareQuestion,
-    HealthAnswer,
-    RankAnswer,
-    RankQuestion,
-    ScoreAnswer,
-    ScoreQuestion,
-)
+from lit_listener.judging.server.wire import CompareQuestion, RankQuestion, ScoreQuestion
 
 PAGE = Path(__file__).parent / "page"
 """The web page's files."""
@@ -116,13 +109,13 @@ def _add_questions(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/rank", **described(RankAnswer, RankQuestion))
     async def rank(request: Request) -> Response:
-        """Rank images for a prompt: one is the anchor, and every other is compared with it once."""
+        """Rank images for a prompt, best first: as the judge goes about it, each against one anchor, or all at once."""
         asked, result = await service.answer(request, RankQuestion)
         return JSONResponse(_ranking(result, asked.traces))
 
     @app.post("/v1/score", **described(ScoreAnswer, ScoreQuestion))
     async def score(request: Request) -> Response:
-        """The scores of a ranking alone: for each image the probability that it is preferred to the anchor."""
+        """The scores of a ranking alone, such as the probability that an image is preferred to the anchor."""
         _, result = await service.answer(request, ScoreQuestion)
         return JSONResponse({name: result.to_dict()[name] for name in ScoreAnswer.model_fields})
 
@@ -177,7 +170,10 @@ def _comparison(result: Comparison, traces: bool) -> dict[str, Any]:
 def _ranking(result: Ranking, traces: bool) -> dict[str, Any]:
     comparisons = [each and _comparison(each, traces) for each in result.comparisons]
     told = {**result.to_dict(), "comparisons": comparisons}
-    return told if traces else {**told, "ratings": _without_traces(told["ratings"])}
+    if traces:
+        return told
+    listed: list[Any] | None = None if result.list_traces is None else []
+    return {**told, "ratings": _without_traces(told["ratings"]), "list_traces": listed}
 
 
 def _without_traces(ratings: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:

@@ -3,9 +3,10 @@
 import copy
 from typing import Any
 
+from lit_listener.judging.server.answers import ErrorAnswer
 from lit_listener.judging.server.errors import STATUSES
 from lit_listener.judging.server.limits import Limits
-from lit_listener.judging.server.wire import ErrorAnswer, Question
+from lit_listener.judging.server.wire import Question
 
 
 def body_docs(kind: type[Question], limits: Limits) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What goes over the wire: the records of questions, from JSON or forms, and those of answers.
+"""What comes over the wire: the records of questions, from JSON or forms.
 
 Both kinds of body come to the same record. Unknown fields are refused: a misspelt option must not be ignored silently.
 """
@@ -6,12 +6,10 @@ Both kinds of body come to the same record. Unknown fields are refused: a misspe
 import binascii
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
-from lit_listener.data.records import Side
-from lit_listener.judging.results import AnchorChoice
 from lit_listener.judging.server.errors import Refusal
 from lit_listener.judging.server.limits import Limits
 
@@ -72,8 +70,8 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: str = Field(min_length=1, description="What the images were made from.")
-    rollouts: int = Field(1, ge=1, description="Traces of each pair in each display order, or of each image.")
-    both_orders: bool = Field(True, description="Show each pair in both orders; of no effect where images are rated.")
+    rollouts: int = Field(1, ge=1, description="Traces of each pair or list in each display order, or of each image.")
+    both_orders: bool = Field(True, description="Show images in both orders; of no effect where each is rated.")
     seed: int = Field(0, ge=-_WHOLE_NUMBERS, lt=_WHOLE_NUMBERS, description="Seed of the traces.")
     listen: bool = Field(False, description="Let the listener hear the traces too.")
 
@@ -95,7 +93,10 @@ class CompareQuestion(Question):
 
 
 class ScoreQuestion(Question):
-    """How good are these images, against one anchor? A judge that rates images takes none."""
+    """How good are these images, against one anchor?
+
+    A judge that rates images takes none, and one that looks at all at once needs none.
+    """
 
     images: list[ImageBytes] = Field(min_length=1)
     anchor: int | None = Field(None, ge=0, description="Place of the anchor among the images, from 0.")
@@ -205,112 +206,3 @@ def _got(value: Any) -> str:
         shown = repr(value)
         return f"; got {shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + '…'}"
     return f"; got a {type(value).__name__}" if isinstance(value, list | dict) else ""
-
-
-# ---- answers -----------------------------------------------------------------------------------------------------
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class TraceAnswer(_Answer):
-    """One chain of thought about two images; see ``lit_listener.judging.traces.Trace``."""
-
-    first: Side
-    rollout: int
-    text: str
-    thinking: str
-    answer: Side | None
-    p_a: float
-    forced: bool
-    outcome: str
-    contradicts: bool
-    tokens: int
-    listener_p_a: float | None
-
-
-class RatingTraceAnswer(_Answer):
-    """One chain of thought about one image; see ``lit_listener.judging.traces.RatingTrace``."""
-
-    rollout: int
-    text: str
-    thinking: str
-    answer: str | None
-    score: float
-    forced: bool
-    outcome: str
-    contradicts: bool
-    tokens: int
-    listener_score: float | None
-
-
-class RatingAnswer(_Answer):
-    """How one image is rated by itself; see ``Rating``."""
-
-    score: float
-    listener_score: float | None
-    lowest: str
-    highest: str
-    traces: list[RatingTraceAnswer]
-
-
-class _How(_Answer):
-    rollouts: int
-    both_orders: bool
-    seed: int
-
-
-class CompareAnswer(_How):
-    """Which image is preferred; see ``Comparison``."""
-
-    prompt: str
-    p_a: float
-    preferred: Side | None
-    flipped: bool | None
-    listener_p_a: float | None
-    traces: list[TraceAnswer]
-    ratings: list[RatingAnswer] | None
-
-
-class ScoreAnswer(_How):
-    """For each image the probability that it is preferred to the anchor; or its expected rating, in [0, 1]."""
-
-    scores: list[float]
-    anchor: int | None
-    anchor_choice: AnchorChoice
-
-
-class RankAnswer(ScoreAnswer):
-    """The images' scores and order, best first; see ``Ranking``."""
-
-    prompt: str
-    order: list[int]
-    ranks: list[int]
-    comparisons: list[CompareAnswer | None]
-    ratings: list[RatingAnswer] | None
-
-
-class HealthAnswer(_Answer):
-    """Whether the server takes requests, and of which model."""
-
-    status: Literal["ok", "stopping"]
-    model: str
-    version: str
-    can_listen: bool
-    queue: int
-    rates_images: bool
-
-
-class ErrorDetail(_Answer):
-    """What is wrong: a word for machines and a message for people."""
-
-    code: str
-    message: str
-
-
-class ErrorAnswer(_Answer):
-    """The body of every error."""
-
-    error: ErrorDetail
-    request_id: str

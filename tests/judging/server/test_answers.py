@@ -10,8 +10,8 @@ from lit_listener.judging import loading
 from lit_listener.judging import weights as weights_of
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.results import Comparison, Ranking
+from lit_listener.judging.server.answers import CompareAnswer, RankAnswer, ScoreAnswer
 from lit_listener.judging.server.app import create_app
-from lit_listener.judging.server.wire import CompareAnswer, RankAnswer, ScoreAnswer
 from lit_listener.vlm import backbone
 from tests.judging.server.served import (
     PAIRS,

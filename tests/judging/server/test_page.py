@@ -198,7 +198,7 @@ def test_the_anchor_may_be_one_of_them_or_another(page, judge, pairs, paths):
     page.get_by_label("Compare all with").select_option(label="image 2: second.png")
     page.get_by_role("button", name="Remove: first.png").click()  # then image 2 is another one
     page.get_by_label("Compare all with").select_option(label="image 1: second.png")
-    page.get_by_label("Show each pair in both orders").uncheck()
+    page.get_by_label("Show the images in both orders").uncheck()
     prompt = f"{pairs[0].prompt}\non paper"
     page.get_by_label("Prompt of the images").fill(prompt)
     page.get_by_role("button", name="Rank").click()
@@ -341,7 +341,7 @@ def test_a_judge_that_rates_images_shows_ratings(browser, rater, pairs, paths):
         for page in opened(browser, f"http://127.0.0.1:{port}"):
             page.get_by_text("Options").click()
             expect(page.get_by_label("Compare all with")).to_be_hidden()
-            expect(page.get_by_label("Show each pair in both orders")).to_be_hidden()
+            expect(page.get_by_label("Show the images in both orders")).to_be_hidden()
             page.get_by_label("Rollouts").fill("2")
             rank(page, pairs[0].prompt, paths)
             ranking = rater.rank(pairs[0].prompt, paths, rollouts=2)

@@ -5,7 +5,7 @@ import { byId, make, thumbnail } from "./elements.js";
 const number = (value) => value.toFixed(3);
 let urls = []; // of the last ranking's pictures
 
-/** Shows a ranking of files: against an anchor (one of them, or a file of its own), or each rated by itself. */
+/** Shows a ranking of files: against an anchor (one of them, or a file of its own), each by itself, or all at once. */
 export function show(ranking, files, anchorFile) {
   urls.forEach((url) => URL.revokeObjectURL(url));
   urls = [];
@@ -16,9 +16,36 @@ export function show(ranking, files, anchorFile) {
   };
   const images = files.map(seen);
   byId("asked").textContent = ranking.prompt;
-  const cards = ranking.ratings ? rated(ranking, images) : compared(ranking, images, seen, anchorFile);
-  byId("ranked").replaceChildren(...cards);
+  byId("ranked").replaceChildren(...cards(ranking, images, seen, anchorFile));
+  byId("at-once").hidden = !ranking.list_traces;
+  byId("at-once").replaceChildren(...(ranking.list_traces ? thoughtsAtOnce(ranking, images) : []));
   byId("result").hidden = false;
+}
+
+function cards(ranking, images, seen, anchorFile) {
+  if (ranking.ratings) return rated(ranking, images);
+  return ranking.list_traces ? judgedAtOnce(ranking, images) : compared(ranking, images, seen, anchorFile);
+}
+
+/** The cards of images that were judged all at once. */
+function judgedAtOnce(ranking, images) {
+  byId("against").textContent =
+    `A score is the probability of being the best of these ${images.length} images, judged at once.`;
+  return ranking.order.map((place) => card(ranking, place, images[place], {
+    badges: [],
+    listener: ranking.listener_scores ? ranking.listener_scores[place] : null,
+    below: "",
+  }));
+}
+
+/** The thoughts about all images, once. */
+function thoughtsAtOnce(ranking, images) {
+  const several = ranking.rollouts > 1;
+  return [
+    make("h3", { text: "All images at once" }),
+    make("p", {}, ...badges(ranking.list_traces)),
+    folded(ranking.list_traces, (trace) => thoughtOfList(trace, images, several)),
+  ];
 }
 
 /** The cards of images that were rated by themselves. */
@@ -114,6 +141,23 @@ function thoughtOfImage(trace, several) {
       make("span", { class: "probability", text: `score ${number(trace.score)}` }),
       trace.listener_score !== null
         && make("span", { class: "heard", text: `listener ${number(trace.listener_score)}` }),
+      ...oddities(trace)));
+}
+
+function thoughtOfList(trace, images, several) {
+  const answer = trace.answer === null ? "no answer can be read" : `answers: ${images[trace.answer].name}`;
+  const numbers = (scores) => trace.order.map((place) => number(scores[place])).join(", ");
+  const shown = trace.order.map((place) => make("figure", {},
+    thumbnail(images[place].url, ""),
+    make("figcaption", { text: `${images[place].name}: ${number(trace.scores[place])}` })));
+  return make("article", { class: "thought" },
+    make("h4", { text: "Shown in this order" + (several ? `, thought ${trace.rollout + 1}` : "") }),
+    make("div", { class: "shown" }, ...shown),
+    make("blockquote", { text: (trace.outcome === "ok" && trace.thinking) || trace.text }),
+    make("p", { class: "facts" },
+      make("span", { text: answer }),
+      trace.listener_scores !== null
+        && make("span", { class: "heard", text: `listener ${numbers(trace.listener_scores)}` }),
       ...oddities(trace)));
 }
 
