@@ -47,7 +47,11 @@ def ranking_page(ranking: Ranking, exhibit: Exhibit) -> str:
         cards.append(_card(exhibit.images[place], label, "score", ranking.scores[place], notes, _traces([each])))
     beside = "" if ranking.anchor is not None or anchor is None else f"<h2>The anchor</h2>{_picture_alone(anchor)}"
     at_once = told_of_list(ranking, exhibit.names)
-    reasoning = _reasoning([mark for each in at_once for mark in each.marks], at_once) if at_once else ""
+    reasoning = (
+        _reasoning([mark for each in at_once for mark in each.marks], at_once)
+        if any(each.traces for each in at_once)
+        else ""
+    )
     odd = (mark for each in (*told, *at_once) for mark in each.marks if mark is not ANCHOR)
     about = [what_scores_are(ranking, name), legend(odd)]
     return _page(ranking, exhibit.model, about, f"<ol>{''.join(cards)}</ol>{beside}{reasoning}")

@@ -11,6 +11,7 @@ from lit_listener.data.shapes import ShapesPairs
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.server.app import create_app
 from tests.browsing import CONTRASTS, chromium
+from tests.judging.forms.test_lists import loaded
 from tests.judging.server.served import serving
 
 pytestmark = pytest.mark.slow
@@ -358,3 +359,36 @@ def test_a_judge_that_rates_images_shows_ratings(browser, rater, pairs, paths):
                 expect(thought.locator(".probability")).to_have_text(f"score {trace.score:.3f}")
                 told = "no answer can be read" if trace.answer is None else f"rated {trace.answer}"
                 expect(thought.locator(".facts")).to_contain_text(told)
+
+
+def test_a_judge_that_looks_at_all_at_once_shows_its_thoughts_once(browser, pairs, paths):
+    lister = loaded(listener="shapes-instruct")
+    with serving(create_app(lister)) as port:
+        for page in opened(browser, f"http://127.0.0.1:{port}"):
+            expect(page.locator("#at-once")).to_be_hidden()
+            page.get_by_text("Options").click()
+            page.get_by_label("Ask the listener too").check()
+            rank(page, pairs[0].prompt, paths)
+            ranking = lister.rank(pairs[0].prompt, paths, listen=True)
+            expect_ranked(page, ranking, paths)
+            expect(page.locator("#against")).to_have_text(
+                "A score is the probability of being the best of these 3 images, judged at once."
+            )
+            heard = [f"{ranking.listener_scores[place]:.3f}" for place in ranking.order]
+            expect(page.locator("#ranked .listener .number")).to_have_text(heard)
+            assert page.locator("#ranked .thought").count() == 0
+            page.get_by_text("2 thoughts").click()
+            thoughts = page.locator("#at-once .thought")
+            for thought, trace in zip(thoughts.all(), ranking.list_traces, strict=True):
+                said = trace.thinking if trace.outcome == "ok" else trace.text
+                assert thought.locator("blockquote").text_content() == said
+                expect(thought.locator("figcaption")).to_have_text(
+                    [f"{paths[place].name}: {trace.scores[place]:.3f}" for place in trace.order]
+                )
+                answer = "no answer can be read" if trace.answer is None else f"answers: {paths[trace.answer].name}"
+                expect(thought.locator(".facts")).to_contain_text(answer)
+                expect(thought.locator(".heard")).to_contain_text(f"{trace.listener_scores[trace.order[0]]:.3f}, ")
+            page.get_by_label("Compare all with").select_option("1")
+            page.get_by_role("button", name="Rank").click()
+            expect(page.locator("#against")).to_contain_text("the anchor, second.png (image 2)")
+            expect(page.locator("#at-once")).to_be_hidden()
