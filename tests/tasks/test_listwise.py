@@ -206,3 +206,26 @@ def test_contradiction_stripping_and_words():
     assert one.in_words(2) == "3 (image 3 is the best)"
     text = one.write(Demonstration(show(), "Image 2 is the best.", 1))
     assert text == "<think>Image 2 is the best.</think><answer>2</answer>"
+
+
+# ---- scores ----------------------------------------------------------------------------------------------------------
+
+
+def test_scores_are_shares_of_the_images_shown():
+    p_NL = torch.tensor([[0.1, 0.3, 0.6], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    few = task(labels=("1", "2", "3"))
+    # of two images: 0.1 / 0.4 and 0.3 / 0.4; level where the third label has it all
+    assert few.scores(p_NL, 2).tolist() == [pytest.approx([0.25, 0.75]), [0.5, 0.5]]
+    assert few.scores(p_NL, 3).tolist() == [pytest.approx([0.1, 0.3, 0.6]), [0.0, 0.0, 1.0]]
+    for count in (0, 4):
+        with pytest.raises(ValueError, match=f"expected 1 to 3 images, as many as there are labels, got {count}"):
+            few.scores(p_NL, count)
+
+
+@given(st.lists(st.floats(0, 1), min_size=9, max_size=9), st.integers(2, 9))
+def test_scores_sum_to_one_and_of_two_are_the_preference(p, count):
+    p_1L = torch.tensor([p], dtype=torch.float64)
+    scores = task().scores(p_1L, count)
+    assert scores.shape == (1, count)
+    assert float(scores.sum()) == pytest.approx(1, abs=1e-9)
+    assert task().p_second(p_1L) == pytest.approx(float(task().scores(p_1L, 2)[0, 1]), abs=1e-12)
