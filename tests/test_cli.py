@@ -17,7 +17,6 @@ from PIL import Image
 
 from lit_listener.__main__ import main
 from lit_listener.evaluation.predictions_file import read_predictions
-from lit_listener.tasks import PairwisePreference
 from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.vlm.listeners import Listener
 from lit_listener.vlm.loading import load_backbone
@@ -277,7 +276,7 @@ def test_an_empty_table(refuse, tmp_path):
 
 @pytest.mark.slow
 def test_an_empty_data_set(refuse, tmp_path):
-    assert "a data set needs at least 1 pair, got size=0" in refuse(*fit_on(tmp_path, shapes(0, "train")))
+    assert "a data set needs at least 1 pair or picture, got size=0" in refuse(*fit_on(tmp_path, shapes(0, "train")))
 
 
 @pytest.mark.slow
@@ -294,22 +293,16 @@ def test_a_tie_in_training(refuse, tmp_path):
     assert re.search(r"pair pairs-\d is a tie: it has no right image; drop ties from data.train", said)
 
 
-class Words(PairwisePreference):
-    """Its labels are tokens of the bundled models."""
-
-    labels = ("first", "second")
-
-
 @pytest.mark.slow
 def test_a_listener_that_cannot_say_the_labels(refuse, tmp_path):
     changed = config()
-    changed["model"]["init_args"]["task"]["class_path"] = f"{__name__}.Words"
+    changed["model"]["init_args"]["task"]["init_args"]["labels"] = ["one", "four"]  # tokens of the bundled models
     letters = write_tiny(tmp_path / "letters", tokenizer=letters_tokenizer())
     said = refuse(
         *("fit", "--config", write(tmp_path / "c.yaml", changed), "--run_dir", tmp_path / "run"),
         *("--model.listener", "lit_listener.vlm.listeners.ModelListener", "--model.listener.model", letters),
     )
-    assert re.search(r"the tokenizer of '.*letters' lacks the answer label 'first'", said)
+    assert re.search(r"the tokenizer of '.*letters' lacks the answer label 'one'", said)
 
 
 def test_a_folder_that_holds_a_run(refuse, path, tmp_path):
