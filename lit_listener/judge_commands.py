@@ -57,8 +57,8 @@ _FILES = (
 )
 _ANCHOR = (
     "the image that all others are compared with: its place among the images, counted from 0, or a file, which need "
-    "not be one of them (if its name is a number, give ./NAME); by default the seed chooses one of them, where the judge "
-    "needs one"
+    "not be one of them (if its name is a number, give ./NAME); by default the seed chooses one of them, where the "
+    "judge needs one"
 )
 
 
