@@ -387,6 +387,10 @@ def majority_share(share_a: float) -> float:
     return max(share_a, 1.0 - share_a)
 
 
+class OtherKindError(TypeError, ValueError):
+    """Something is about pairs, images or lists, and was shown another of these; it is an option that is wrong."""
+
+
 def a_pair(shown: Shown, who: str) -> ShownPair:
     """What is shown, if it is a pair.
 
@@ -395,10 +399,10 @@ def a_pair(shown: Shown, who: str) -> ShownPair:
         who: who asks about pairs alone.
 
     Raises:
-        TypeError: it is something else.
+        OtherKindError: it is something else.
     """
     if not isinstance(shown, ShownPair):
-        raise TypeError(
+        raise OtherKindError(
             f"{who} is about pairs of images, got {shown.name} ({type(shown).__name__}): choose a source of pairs, or "
             "what goes with this source"
         )

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import RankedList, Shown, ShownList, ShownPair
+from lit_listener.data.records import OtherKindError, RankedList, Shown, ShownList, ShownPair
 from lit_listener.tasks.list_verdicts import list_verdicts
 from lit_listener.tasks.pairwise import DEFAULT_CONTINUATION, DEFAULT_SYSTEM
 from lit_listener.tasks.task import Task
@@ -229,7 +229,7 @@ class Listwise(WordedTask):
 
     def _list(self, shown: Shown) -> ShownList:
         if not isinstance(shown, ShownList):
-            raise TypeError(
+            raise OtherKindError(
                 f"{type(self).__name__} asks about ranked lists of images, got {shown.name} ({type(shown).__name__}): "
                 "train on a source of lists, or choose the task that goes with this source"
             )

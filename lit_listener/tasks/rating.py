@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import Shown, ShownImage, ShownPair, Side
+from lit_listener.data.records import OtherKindError, Shown, ShownImage, ShownPair, Side
 from lit_listener.objective import expected_rating
 from lit_listener.tasks.pairwise import DEFAULT_SYSTEM
 from lit_listener.tasks.rating_verdicts import RatingVerdicts
@@ -258,7 +258,7 @@ class AbsoluteRating(WordedTask):
 
 def _an_image(shown: Shown) -> ShownImage:
     if not isinstance(shown, ShownImage):
-        raise TypeError(
+        raise OtherKindError(
             f"AbsoluteRating asks about one image at a time, got {shown.name} ({type(shown).__name__}): train on a "
             "source of rated images (ImageRewardRatings, ShapesRatings), or choose the task that goes with this source"
         )

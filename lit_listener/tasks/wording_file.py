@@ -47,8 +47,12 @@ def resolved(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     if file is None:
         return options
     for name, value in given.items():
-        if name != FILE and _listed(value) != _listed(defaults.get(name)):
-            raise ValueError(f"{name} and file are both given, got {name}={value!r} and file={file!r}: leave one out")
+        if name != FILE and value is not None and _listed(value) != _listed(defaults.get(name)):
+            raise ValueError(
+                f"{name} and file are both given, got {name}={value!r} and file={file!r}: leave one out; over a config "
+                f"that gives it, {name}: null leaves it to the file"
+            )
+    options |= {name: defaults[name] for name, value in given.items() if value is None and name in defaults}
     return {**options, **read_wording(file, tuple(defaults))}
 
 

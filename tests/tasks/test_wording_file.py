@@ -76,10 +76,16 @@ def test_a_file_that_is_no_wording_is_refused_by_name(file, text, message):
 
 def test_a_file_stands_alone(file):
     name = file(TEMPLATE)
-    with pytest.raises(ValueError, match="system and file are both given, got system=None"):
-        PairwisePreference(system=None, file=name)
+    with pytest.raises(ValueError, match="system and file are both given, got system='Judge.'"):
+        PairwisePreference(system="Judge.", file=name)
     with pytest.raises(ValueError, match="thinks and file are both given"):
         PairwisePreference(thinks=False, file=name)
+
+
+def test_null_leaves_an_option_to_the_file(file):
+    options = resolved(PairwisePreference, {"file": file(TEMPLATE), "template": None, "system": None})
+    assert options["template"] == "{prompt} {image_0} {image_1}"
+    assert options["system"] == resolved(PairwisePreference, {})["system"]  # of which the file says nothing
 
 
 def test_no_such_file():

@@ -130,6 +130,7 @@ def total_reward(terms: Mapping[str, RewardTerm], judged: Judged) -> Rewards:
         judged: the completions.
 
     Raises:
+        FloatingPointError: a term is NaN or infinite.
         ValueError: a term did not give one number a completion.
     """
     count = len(judged.transcripts)
@@ -139,6 +140,11 @@ def total_reward(terms: Mapping[str, RewardTerm], judged: Judged) -> Rewards:
             raise ValueError(
                 f"the reward term {name!r} must give one number for each of {count} completions, got the shape "
                 f"{list(values_N.shape)}"
+            )
+        if not bool(values_N.isfinite().all()):
+            raise FloatingPointError(
+                f"the reward term {name!r} is NaN or infinite for {int((~values_N.isfinite()).sum())} of {count} "
+                "completions: nothing was updated; a term must give a finite number whatever a completion holds"
             )
     weights = [term.weight_at(judged.step) for term in terms.values()]
     total_N = torch.zeros(count)

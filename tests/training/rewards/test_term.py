@@ -77,3 +77,12 @@ def test_names_and_weights_are_checked():
         RewardWeights().terms({"total": Answers()})
     with pytest.raises(ValueError, match=r"Answers: weight: expected a finite number, got nan"):
         Answers(float("nan"))
+
+
+def test_a_term_that_is_no_number_is_named():
+    class Ratio(RewardTerm):
+        def __call__(self, judged: Judged) -> Tensor:
+            return torch.tensor([1.0, float("nan")])
+
+    with pytest.raises(FloatingPointError, match=r"the reward term 'ratio' is NaN or infinite for 1 of 2 completions"):
+        total_reward({"ratio": Ratio()}, judged([1, 0], [0.5, 0.5]))

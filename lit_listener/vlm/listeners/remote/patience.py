@@ -10,6 +10,7 @@ import http.client
 import random
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ Send = Callable[[], Reply]
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 15.0
 _LOOK_EVERY_S = 0.2  # at whether the run was asked to stop
 _UNWIND_S = 5.0  # for threads whose connections were cut
+_TELL_AFTER_S = 5.0  # of silence: whoever watches a bar that stands still should know why
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,20 @@ class Patience:
         """
         round_ = _Round(self._patience_s)
         futures = [self._threads.submit(round_.answered, send, read) for send in requests]
-        stopped = False
+        stopped = told = False
         try:
             while not stopped:
                 done, pending = wait(futures, _LOOK_EVERY_S, FIRST_EXCEPTION)
                 if not pending or any(future.exception() for future in done):
                     break
+                if not told and round_.struggling and round_.silent_s > min(_TELL_AFTER_S, self._patience_s):
+                    told = True
+                    warnings.warn(
+                        f"the listener at {self.endpoint.base_url} has not answered for {round_.silent_s:.0f} s "
+                        f"({round_.problem}); it is asked again, for up to {self._patience_s:g} s of silence "
+                        "(model.listener.patience_s)",
+                        stacklevel=2,
+                    )
                 stopped = round_.struggling and stop_asked()
         finally:  # Ctrl-C too comes by here
             if not all(future.done() for future in futures):
@@ -103,6 +113,8 @@ class _Round:
 
     def __init__(self, patience_s: float) -> None:
         self.over = threading.Event()
+        self.problem = ""
+        """What the last try that failed ended in."""
         self.retries = 0
         self._patience_s = patience_s
         self._answered_at = time.monotonic()
@@ -116,6 +128,11 @@ class _Round:
     def struggling(self) -> bool:
         """Whether some request failed and waits to be repeated."""
         return self._waiting > 0
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last answer, or since the round began."""
+        return time.monotonic() - self._answered_at
 
     @property
     def latency_s(self) -> float:
@@ -155,6 +172,7 @@ class _Round:
         if self.over.is_set():
             raise _OverError
         with self._lock:
+            self.problem = problem
             self.retries += 1
             self._waiting += 1
             left = self._answered_at + self._patience_s - time.monotonic()

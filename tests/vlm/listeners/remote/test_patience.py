@@ -148,3 +148,10 @@ def test_one_refusal_ends_the_others():
     asked = patient(60).ask([sending(503)] * 6 + [sending(400)], read, never)
     assert str(asked.failure) == "refused with 400"
     assert time.monotonic() - started < 3
+
+
+def test_whoever_waits_is_told_why(monkeypatch):
+    monkeypatch.setattr(module, "_TELL_AFTER_S", 0.1)
+    with pytest.warns(UserWarning, match=r"has not answered for .*nobody there.*model\.listener\.patience_s"):
+        asked = patient(1.0).ask([sending(ConnectionRefusedError("nobody there"))], read, never)
+    assert asked.failure is not None
