@@ -2,11 +2,11 @@
 
 After "You Only Judge Once" (Yang et al. 2026, arXiv 2604.10966), which scores all candidates of a prompt in one pass by
 a value head; here the scores are the answer labels' probabilities, after thoughts. N images take one question, or two:
-the second shows them in reversed order, so that neither end of the list is favoured. Other orders of the N! are not
-shown.
+the second shows them in reversed order, so that a liking for one end of the list evens out. Other orders of the N! are
+not shown.
 
-Two images are compared as a pair, and with a given anchor a list is ranked in pairs: so are more images than there are
-labels for.
+Two images are compared as a list of two, and with a given anchor a list is ranked in such pairs: the way for more
+images than there are labels.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,12 @@ class ListForm(PairForm):
         self._choice = task
 
     def rank(self, asking: Asking, images: Sequence[Picture], anchor: Anchor) -> Plan[Ranking]:
-        """One showing of all images for each display order; with an anchor, those of comparisons with it."""
+        """One showing of all images for each display order; with an anchor, those of comparisons with it.
+
+        Raises:
+            IndexError: the anchor's place is none of the images'.
+            ValueError: there are no images, or one alone without an anchor, or more than labels without one.
+        """
         if anchor is not None or len(images) < 2:  # of which none and one are refused there
             return super().rank(asking, images, anchor)
         self._check_count(len(images))
