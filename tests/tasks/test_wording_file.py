@@ -76,7 +76,7 @@ def test_a_file_that_is_no_wording_is_refused_by_name(file, text, message):
 
 def test_a_file_stands_alone(file):
     name = file(TEMPLATE)
-    with pytest.raises(ValueError, match="system and file are both given, got system='Judge.'"):
+    with pytest.raises(ValueError, match="system and file are both given, got system='Judge"):
         PairwisePreference(system="Judge.", file=name)
     with pytest.raises(ValueError, match="thinks and file are both given"):
         PairwisePreference(thinks=False, file=name)
