@@ -1,6 +1,5 @@
 """Requests that fail: what is repeated, how long, and what ends the waiting."""
 
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -107,8 +106,8 @@ def test_a_retry_after_that_is_no_time_counts_for_nothing(given):
 
 def test_waits_grow_and_differ(monkeypatch):
     waits = []
-    monkeypatch.setattr(threading.Event, "wait", lambda self, seconds=None: waits.append(seconds))
     round_ = module._Round(100.0)
+    monkeypatch.setattr(round_.over, "wait", waits.append)  # other tests' threads wait too
     assert round_.answered(sending(*[500] * 12, 200), read) == b"yes"
     assert len(waits) == 12
     for n, waited in enumerate(waits):
