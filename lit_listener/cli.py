@@ -28,7 +28,7 @@ from lit_listener.training.judging_module import JudgingModule
 from lit_listener.training.plan.callback import PlanMemory, printed_plan
 from lit_listener.training.predictions import PredictionsFile
 from lit_listener.training.run.checkpoints import RunCheckpoint
-from lit_listener.training.run.config import SaveRunConfig, run_loggers
+from lit_listener.training.run.config import SaveRunConfig, run_loggers, with_wording
 from lit_listener.training.run.evaluations import JUDGING, FoundEvaluation, find_evaluation, refuse_other_settings
 from lit_listener.training.run.folder import (
     CHOSEN_FOLDER,
@@ -195,7 +195,8 @@ class ReasonerCLI(LightningCLI):
     def _dumped(self) -> dict[str, Any]:
         """The config as a file of it would be read."""
         parser = self._parser(self.subcommand)
-        config: dict[str, Any] = yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False))
+        text = with_wording(parser.dump(self.config[self.subcommand], skip_none=False))
+        config: dict[str, Any] = yaml.safe_load(text)
         return config
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -355,7 +355,7 @@ class RatedImage:
     """Further columns of the data row."""
 
     def __post_init__(self) -> None:
-        if not self.lowest <= self.rating <= self.highest:
+        if not (self.lowest <= self.rating <= self.highest and self.lowest < self.highest):
             raise ValueError(
                 f"rating {self.rating_id}: expected one from {self.lowest} to {self.highest}, got {self.rating}"
             )

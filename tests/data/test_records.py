@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 from PIL import Image
 
-from lit_listener.data.records import Demonstration, ListPlaces, RankedList, ShownPair
+from lit_listener.data.records import Demonstration, ListPlaces, RankedList, RatedImage, ShownPair
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,13 @@ def test_a_pair_of_a_list_of_which_no_image_was_left_out(ranked):
 def test_a_list_that_lacks_something_of_an_image(ranked, field):
     with pytest.raises(ValueError, match="list l: expected a rank, a generator, a score and a place for each image"):
         replace(ranked, **{field: getattr(ranked, field)[:2]})
+
+
+@pytest.mark.parametrize(("rating", "lowest", "highest"), [(0.5, 1, 5), (6, 1, 5), (math.nan, 1, 5), (3, 3, 3)])
+def test_a_rating_lies_on_a_scale_that_is_one(rating, lowest, highest):
+    with pytest.raises(ValueError, match=rf"rating r1: expected one from {lowest} to {highest}, got {rating}"):
+        RatedImage("p", Image.new("RGB", (1, 1)), rating, lowest, highest, "r1", "p")
+
+
+def test_a_rating_is_a_place_on_its_scale():
+    assert RatedImage("p", Image.new("RGB", (1, 1)), 4.0, 1.0, 7.0, "r1", "p").share == 0.5

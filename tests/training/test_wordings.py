@@ -169,7 +169,7 @@ def test_a_judge_learns_each_users_taste(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_and_its_export_need_no_wording_file(tmp_path):
+def test_a_run_and_its_export_need_no_wording_file(tmp_path, capsys):
     """From a config that names a file to a judge in another place: the words are those of the file all along."""
     file = tmp_path / "mine.yaml"
     file.write_text(
@@ -196,6 +196,12 @@ def test_a_run_and_its_export_need_no_wording_file(tmp_path):
     written.write_text(yaml.safe_dump(config))
     run = tmp_path / "run"
     assert main(["fit", "--config", str(written), "--run_dir", str(run)]) == 0
+    capsys.readouterr()
+    resumed = ["fit", "--config", str(written), "--resume", str(run), "--trainer.max_steps", "2"]
+    assert main(resumed) == 0
+    told = capsys.readouterr().out
+    assert "trainer.max_steps: 1 -> 2" in told
+    assert "task" not in told  # the file's words are those that the run has
     file.unlink()
     assert str(file) not in (run / "config.yaml").read_text()
     assert main(["export", "--ckpt", str(run), "--output", str(tmp_path / "folder")]) == 0
