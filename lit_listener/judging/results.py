@@ -126,8 +126,25 @@ class Comparison:
         return cls(traces=traces, ratings=pair, **{name: given[name] for name in ("prompt", "p_a", *_HOW)})
 
 
+class Scored:
+    """Images with scores, of which the higher is better."""
+
+    scores: tuple[float, ...]
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The images' places, best first; of equal scores the earlier image first."""
+        return tuple(sorted(range(len(self.scores)), key=lambda place: -self.scores[place]))
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Each image's rank: 1 is best."""
+        places = self.order
+        return tuple(places.index(image) + 1 for image in range(len(places)))
+
+
 @dataclass(frozen=True)
-class Ranking:
+class Ranking(Scored):
     """How good images are for a prompt, each compared with one anchor (the papers' method, N - 1 comparisons).
 
     Scores compare only within a ranking, or among rankings against one named anchor. A judge that rates each image by
@@ -153,17 +170,6 @@ class Ranking:
     list_traces: tuple[ListTrace, ...] | None = None
     """The traces about all images, where they were judged at once: the rollouts in the order given, then those in
     reversed order."""
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """The images' places, best first; of equal scores the earlier image first."""
-        return tuple(sorted(range(len(self.scores)), key=lambda place: -self.scores[place]))
-
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        """Each image's rank: 1 is best."""
-        places = self.order
-        return tuple(places.index(image) + 1 for image in range(len(places)))
 
     @property
     def traces(self) -> tuple[tuple[Trace, ...], ...]:

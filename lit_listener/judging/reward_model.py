@@ -17,6 +17,7 @@ from lit_listener.judging.hub import find_file
 from lit_listener.judging.loading import find_device, find_dtype
 from lit_listener.judging.many import parts
 from lit_listener.judging.pictures import ImageLike, picture
+from lit_listener.judging.results import Scored
 from lit_listener.judging.rewards import RewardFunction, read_batch
 from lit_listener.judging.run_config import asked_question, policy_spec, read_run_config
 from lit_listener.judging.scores import Scores
@@ -37,23 +38,12 @@ _IMAGES = 64
 
 
 @dataclass(frozen=True)
-class ScoredImages:
+class ScoredImages(Scored):
     """Scores of images for one prompt."""
 
     prompt: str
     scores: tuple[float, ...]
     """Each image's score; higher is better."""
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """The images' places, best first; of equal scores the earlier image first."""
-        return tuple(sorted(range(len(self.scores)), key=lambda place: -self.scores[place]))
-
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        """Each image's rank: 1 is best."""
-        places = self.order
-        return tuple(places.index(image) + 1 for image in range(len(places)))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON has it."""

@@ -2,28 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from lit_listener.judging.anchors import Anchor
 from lit_listener.judging.pictures import ImageLike
+from lit_listener.judging.results import Scored
 
 Image = TypeVar("Image", bound=ImageLike)
-
-
-class Scored(Protocol):
-    """What is read of a ranking."""
-
-    @property
-    def scores(self) -> tuple[float, ...]:
-        """Each image's score."""
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """The images' places, best first."""
-
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        """Each image's rank: 1 is best."""
 
 
 class Scores(ABC):
