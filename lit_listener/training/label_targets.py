@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, TypeVar, get_args
 
-from lit_listener.data.records import Shown, ShownPair
+from lit_listener.data.records import Shown, a_pair
 
 LabelTargets = Literal["majority", "votes"]
 """majority: the preferred image, with certainty. votes: the share of the votes that each image got."""
@@ -27,7 +27,7 @@ def majority_share(shown: Shown) -> float:
     Raises:
         ValueError: it is no pair, or a tie.
     """
-    pair = _pair(shown)
+    pair = a_pair(shown, "model.labels")
     if pair.label is None:
         raise tie(pair)
     return float(pair.label)
@@ -39,7 +39,7 @@ def votes_share(shown: Shown) -> float:
     Raises:
         ValueError: it is no pair.
     """
-    pair = _pair(shown)
+    pair = a_pair(shown, "model.labels")
     return 1.0 - pair.pair.share_a if pair.first == "a" else pair.pair.share_a
 
 
@@ -49,12 +49,3 @@ def tie(shown: Shown) -> ValueError:
         f"{shown.name} is a tie, which has no majority: drop ties from data.train (drop_ties: true), or "
         "learn from the votes' shares with model.labels: votes"
     )
-
-
-def _pair(shown: Shown) -> ShownPair:
-    if not isinstance(shown, ShownPair):
-        raise ValueError(  # noqa: TRY004  # an option is wrong (data.train), not an argument's type
-            f"{shown.name}: expected a pair of images that people chose between, got a {type(shown).__name__}: name a "
-            "source of pairs as data.train"
-        )
-    return shown
