@@ -120,6 +120,7 @@ def test_a_server_that_is_killed_and_started_again_changes_nothing(undisturbed, 
 
 
 def test_a_server_that_stays_dead_stops_the_run_which_goes_on_from_there(undisturbed, proxy, tmp_path, capsys, caplog):
+    caplog.set_level("INFO", "lightning.pytorch.utilities.rank_zero")
     proxy.fault = lambda _: Fault() if proxy.answered >= 20 else None
     assert fit(proxy.url, tmp_path, patience_s=1.5) == 1
     said = capsys.readouterr().err
