@@ -139,7 +139,7 @@ class AbsoluteRating(WordedTask):
         People's ratings may be means, or on another scale: what counts is the place on it, ``shown.share``.
         """
         share = _an_image(shown).share
-        return None if share is None else math.floor(share * (len(self.labels) - 1) + 0.5)
+        return None if share is None else self._nearest(share)
 
     # ---- rewarding -------------------------------------------------------------------------------------------------
 
@@ -245,11 +245,15 @@ class AbsoluteRating(WordedTask):
         """
         return f"{self.labels[answer]} (on a scale from {self.labels[0]} to {self.labels[-1]})"
 
+    def _nearest(self, share: float) -> int:
+        """Index of the rating at a place on the scale, half a rating rounded up."""
+        return math.floor(share * (len(self.labels) - 1) + 0.5)
+
     def _distances(self, transcripts: Sequence[Transcript], shown: Sequence[Shown]) -> list[int | None]:
         """How many ratings each answer is from people's; None where no answer can be read."""
         if len(transcripts) != len(shown):
             raise ValueError(f"a reward needs one image a transcript, got {len(shown)} for {len(transcripts)}")
-        right = [math.floor(_rated(each) * (len(self.labels) - 1) + 0.5) for each in shown]
+        right = [self._nearest(_rated(each)) for each in shown]
         return [
             None if transcript.answer is None else abs(transcript.answer - label)
             for transcript, label in zip(transcripts, right, strict=True)

@@ -10,6 +10,8 @@ The rules are after precision: an odd wording gives None rather than a guess.
 import re
 from collections.abc import Sequence
 
+from lit_listener.tasks.verdict_rules import without_claims
+
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _PEOPLE = r"(?:i|we|they|people|most|users|viewers|voters|humans|everyone|raters|annotators)"
 _WOULD = r"(?:'d|(?:\s+(?:would|will|do|should|must|\w+ly|also|still|thus|therefore))*)"
@@ -96,15 +98,11 @@ class RatingVerdicts:
         Returns:
             The remaining sentences as they were written, without white space around the whole.
         """
-        kept = [
-            sentence
-            for sentence in _SENTENCE.findall(trace)
-            if not any(
-                self._claims(clause) or self._claims(re.sub(r"\s+", " ", _VOID.sub("", clause)))
-                for clause in _clauses(sentence)
-            )
-        ]
-        return "".join(kept).strip()
+        return without_claims(
+            _SENTENCE.findall(trace),
+            _clauses,
+            lambda clause: bool(self._claims(clause) or self._claims(re.sub(r"\s+", " ", _VOID.sub("", clause)))),
+        )
 
     def _claims(self, clause: str) -> list[re.Match[str]]:
         """The places of a clause that rate the whole image, in the order of the text."""

@@ -98,12 +98,11 @@ class VerdictRules:
         Returns:
             The remaining sentences as they were written, without white space around the whole.
         """
-        kept = [
-            sentence
-            for sentence in _SENTENCE.findall(trace)
-            if not any(self._claims(clause) or self._claims(_VOID.sub("", clause)) for clause in _clauses(sentence))
-        ]
-        return "".join(kept).strip()
+        return without_claims(
+            _SENTENCE.findall(trace),
+            _clauses,
+            lambda clause: bool(self._claims(clause) or self._claims(_VOID.sub("", clause))),
+        )
 
     def _claims(self, clause: str) -> list[re.Match[str]]:
         """The places of a clause that give a whole image the verdict, in the order of the text."""
@@ -117,6 +116,22 @@ class VerdictRules:
             return _label_index(label, self.labels)
         index = self.image_index(groups["image"] or "", trace, self.labels)
         return 1 - index if groups.get("worse") and index is not None else index
+
+
+def without_claims(
+    sentences: Sequence[str], clauses: Callable[[str], Sequence[str]], claims: Callable[[str], bool]
+) -> str:
+    """Sentences in which no clause makes a claim, put together again as they were written.
+
+    Args:
+        sentences: a text, cut up.
+        clauses: cuts a sentence.
+        claims: whether a clause makes a claim.
+
+    Returns:
+        The text without the others, and without white space around the whole.
+    """
+    return "".join(each for each in sentences if not any(claims(clause) for clause in clauses(each))).strip()
 
 
 @functools.cache

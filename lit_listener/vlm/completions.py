@@ -60,8 +60,9 @@ class Completions(TensorRecord):
         Args:
             places: each completion's answer token; where it is None, the row means nothing.
         """
-        at_N = torch.tensor([place or 0 for place in places])
-        return self.label_logits_NTL.cpu()[torch.arange(len(at_N)), at_N].float().softmax(1)
+        at_N = torch.tensor([place or 0 for place in places], device=self.label_logits_NTL.device)
+        logits_NL = self.label_logits_NTL[torch.arange(len(at_N), device=at_N.device), at_N]
+        return logits_NL.cpu().float().softmax(1)
 
     def content_ids(self) -> list[list[int]]:
         """Each completion's ids as plain lists, without the end token."""
