@@ -15,7 +15,7 @@ from lit_listener.tasks import Task
 from lit_listener.vlm.encoding import label_token_ids
 from lit_listener.vlm.image_cache import ImageCache
 from lit_listener.vlm.rollout import GroupedRollout, Sampling
-from lit_listener.vlm.specs import DTypeName, resolve
+from lit_listener.vlm.specs import DTypeName, is_untrained, resolve
 from lit_listener.vlm.thinker import Thinker
 
 
@@ -166,8 +166,8 @@ def _check_four_bits(wanted: Wanted, device: torch.device, dtype: DTypeName) -> 
             "load_in_4bit: on a CPU 4-bit weights are computed in float32 or bfloat16, got dtype float16; leave dtype "
             "out, or name one of them"
         )
-    if wanted.model == "shapes-blank":
-        raise ValueError("load_in_4bit: shapes-blank has no weights on disk that could be read into 4 bits")
+    if is_untrained(wanted.model):
+        raise ValueError(f"load_in_4bit: {wanted.model} has no weights on disk that could be read into 4 bits")
 
 
 def _expanded(name: str) -> str:

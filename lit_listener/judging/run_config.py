@@ -12,7 +12,7 @@ from lit_listener.judging.card import card_text
 from lit_listener.tasks import PairwisePreference, RewardQuestion, Task
 from lit_listener.vlm.listeners import Listener, ReferenceListener
 from lit_listener.vlm.rollout import Sampling
-from lit_listener.vlm.specs import PolicySpec, ReferenceName, on_this_machine
+from lit_listener.vlm.specs import PolicySpec, ReferenceName, is_untrained, on_this_machine
 
 _MODEL_LISTENER = "ModelListener"
 _REFERENCE_HEARS = (None, "ReferenceListener", "RandomListener", "ShuffledListener")
@@ -140,7 +140,7 @@ def _listener(options: Mapping[str, Any]) -> tuple[str | None, str]:
     starts = options.get("reference") == "start" and policy.get("start")
     name = policy["start"] if starts else policy["base"]
     # an adapter is no model, and new weights have none on disk
-    known = kind in _REFERENCE_HEARS and not (starts and policy.get("lora")) and name != "shapes-blank"
+    known = kind in _REFERENCE_HEARS and not (starts and policy.get("lora")) and not is_untrained(name)
     return (name if known else None), "reasoner"
 
 

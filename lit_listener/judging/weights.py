@@ -19,7 +19,7 @@ from lit_listener.vlm.listeners import Listener, ModelListener, NoListener, Refe
 from lit_listener.vlm.loading import load_backbone
 from lit_listener.vlm.restoring import Restored, restore, with_adapter
 from lit_listener.vlm.reward_files import REWARD_CARD, has_head
-from lit_listener.vlm.specs import BUNDLED, DTypeName, PolicySpec, on_this_machine, resolve
+from lit_listener.vlm.specs import BUNDLED, DTypeName, PolicySpec, is_untrained, on_this_machine, resolve
 from lit_listener.vlm.trained_weights import find_checkpoint, is_checkpoint, read_trained_weights
 
 
@@ -150,8 +150,8 @@ def _of_checkpoint(checkpoint: Path, options: Options) -> Trained:
     heard: Listener | None = None if isinstance(asked.listener, NoListener) else asked.listener
     if isinstance(heard, ReferenceListener) and model.reference is None:
         # new weights are in no file, and have nothing to say
-        is_model = reference != "shapes-blank"
-        heard = ModelListener(reference, context="reasoner", dtype=options.dtype) if is_model else None
+        untrained = is_untrained(reference)
+        heard = None if untrained else ModelListener(reference, context="reasoner", dtype=options.dtype)
     card = JudgeCard(asked.task, asked.sampling.max_new_tokens, asked.sampling.temperature)
     same = _is_one_of(reference) if model.reference is not None else _is_one_of()
     return Trained(model, card, _listener(options, heard, same))

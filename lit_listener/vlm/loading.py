@@ -30,7 +30,7 @@ from lit_listener.vlm.adapters import adapted_layers, check_reach, check_scale
 from lit_listener.vlm.backbone import Backbone, check_family
 from lit_listener.vlm.encoding import Encoder, Reader, vocabulary_of
 from lit_listener.vlm.four_bits import in_four_bits, settle_four_bits
-from lit_listener.vlm.specs import DTypeName, LoraSpec, PolicySpec, ReferenceName, resolve
+from lit_listener.vlm.specs import DTypeName, LoraSpec, PolicySpec, ReferenceName, is_untrained, resolve
 from lit_listener.vlm.token_bytes import TokenBytes
 
 __all__ = [
@@ -212,9 +212,9 @@ def load_backbone(
             model = AutoModelForImageTextToText.from_config(config, **options)
         with contextlib.suppress(OSError):  # without such a file the model's own defaults hold, as on rank 0
             model.generation_config = GenerationConfig.from_pretrained(folder)
-    elif name == "shapes-blank":
+    elif is_untrained(name):
         if spec.quantization is not None:
-            raise ValueError("policy.quantization: shapes-blank has no weights on disk to quantise; name another base")
+            raise ValueError(f"policy.quantization: {name} has no weights on disk to quantise; name another base")
         with torch.random.fork_rng():
             torch.manual_seed(spec.init_seed)
             model = AutoModelForImageTextToText.from_config(config, **options)

@@ -7,14 +7,17 @@ from typing import Literal
 ASSETS = Path(__file__).parent.parent / "assets"
 BUNDLED = {
     "shapes-blank": ASSETS / "shapes_blank",
+    "shapes-blank-other": ASSETS / "shapes_blank_other",
     "shapes-instruct": ASSETS / "shapes_instruct",
     "shapes-warm-start": ASSETS / "shapes_warm_start",
     "shapes-witness": ASSETS / "shapes_witness",
     "shapes-rater": ASSETS / "shapes_rater",
     "shapes": ASSETS / "shapes_judge",
 }
-"""Names of the bundled models: untrained, the consistent instruct model, the mixed-habit start, a second instruct model
-that takes no part in training, one that rates single images, and the judge that the demo trains."""
+"""Names of the bundled models: two untrained ones (the other of another architecture and size), the consistent instruct
+model, the mixed-habit start, a second instruct model that takes no part in training, one that rates single images, and
+the judge that the demo trains."""
+_UNTRAINED = ("shapes-blank", "shapes-blank-other")
 
 DTypeName = Literal["float32", "bfloat16", "float16"]
 QuantizationName = Literal["nf4"]
@@ -74,6 +77,11 @@ class PolicySpec:
     gradient_checkpointing: bool = False
     init_seed: int = 0
     trust_remote_code: bool = False
+
+
+def is_untrained(name: str) -> bool:
+    """Whether a model has a config and no weights on disk: it starts from new ones, drawn by seed."""
+    return name in _UNTRAINED
 
 
 def resolve(name: str) -> str:

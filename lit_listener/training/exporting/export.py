@@ -21,7 +21,7 @@ from lit_listener.vlm.restoring import Restored, restore
 from lit_listener.vlm.reward_backbone import LoadedReward
 from lit_listener.vlm.reward_files import has_head, restore_reward, reward_files
 from lit_listener.vlm.saving import whole_folder, write_adapter, write_model
-from lit_listener.vlm.specs import BUNDLED, DTypeName, PolicySpec, resolve
+from lit_listener.vlm.specs import BUNDLED, DTypeName, PolicySpec, is_untrained, resolve
 from lit_listener.vlm.trained_weights import find_checkpoint, read_trained_weights
 
 
@@ -157,8 +157,8 @@ def _check_base(spec: PolicySpec, as_adapter: bool, dtype: DTypeName | None, rep
         return
     if dtype not in (None, "float32"):
         raise ValueError(f"--dtype {dtype}: adapters are saved in float32; it goes with --merge")
-    if spec.base == "shapes-blank":
-        raise ValueError("shapes-blank has no weights on disk that an adapter could be loaded on: export with --merge")
+    if is_untrained(spec.base):
+        raise ValueError(f"{spec.base} has no weights on disk that an adapter could be loaded on: export with --merge")
     if repo is not None and (spec.base in BUNDLED or Path(spec.base).is_dir()):
         raise ValueError(
             f"--push_to_hub: the adapter's base {spec.base!r} is on this machine alone, so that nobody else could load "
