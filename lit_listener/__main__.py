@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
-_OWN_COMMANDS = ("report", "progress", "data", "export")
+_OWN_COMMANDS = ("report", "progress", "study", "data", "export")
 _JUDGE_COMMANDS = ("rank", "compare", "serve")
 _HELP = """usage: python -m lit_listener COMMAND [options]
 
@@ -26,6 +26,7 @@ commands:
   predict    judge the config's test pairs, with no summary; writes predictions.parquet
   report     every table and figure of one test run or several: python -m lit_listener report RUN_DIR [RUN_DIR …]
   progress   what a training run changed: before against after on its test pairs, and its learning curves
+  study      the papers' tables in miniature: trains and tests every arm, several seeds each [--quick]
   data       look at a data set before training: counts, agreement, and a sheet of sample pairs; data overlap A B: what
              two share; data manifest SOURCE: which pairs a figure is made from
   export     write what a run trained as a Hugging Face folder: an adapter, or full weights with --merge

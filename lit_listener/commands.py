@@ -1,5 +1,7 @@
 """The commands beside Lightning's, as plain functions: their signatures are their options."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,11 @@ from lit_listener.cli import build_cli
 from lit_listener.evaluation.contents import sections
 from lit_listener.evaluation.judged_pairs import TieRule
 from lit_listener.evaluation.tables import before_after_table
+from lit_listener.study.design import read_design, shortened
+from lit_listener.study.jobs import jobs_of
+from lit_listener.study.reading import read_study
+from lit_listener.study.running import run_jobs
+from lit_listener.study.watching import ProgressWatch
 from lit_listener.training.exporting.export import check_push, push
 from lit_listener.training.exporting.export import export as write_export
 from lit_listener.training.reporting import about_runs, pictures_of, read_runs
@@ -72,6 +79,44 @@ def report(
         if missing:
             console.print(f"{section.source}: not judged by {', '.join(missing)}, and not compared with", markup=False)
     console.print(f"Report: {page}", soft_wrap=True, highlight=False, markup=False)
+
+
+def study(
+    file: Path = Path("configs/shapes/study/study.yaml"),
+    quick: bool = False,
+    run_dir: Path | None = None,
+    output: Path | None = None,
+    processes: int = 2,
+) -> None:
+    """Train and test every arm of a study with every seed, and write what it says beside the paper's numbers.
+
+    Whatever ends it, the same command goes on with it; a study that is finished is only written anew.
+
+    Args:
+        file: the study, as a YAML file.
+        quick: its short form, which shows that all of it runs; its numbers mean little.
+        run_dir: folder of its runs; by default runs/<the file's name>, or runs/<the file's name>-quick.
+        output: folder of the document, reproduction.md, and of its pictures; by default docs, or with quick the runs'
+            folder.
+        processes: how many runs at a time; the machine's cores are shared between them.
+    """
+    # its figures need an extra that no other command needs
+    from lit_listener.study.document import write_document  # noqa: PLC0415
+
+    if processes < 1:
+        raise ValueError(f"--processes: expected at least 1, got {processes}")
+    design = read_design(file)
+    root = run_dir or Path("runs") / (file.stem + ("-quick" if quick else ""))
+    design = shortened(design) if quick else design
+    console = wide_terminal()
+    go_on = shlex.join(["python", "-m", "lit_listener", "study", *sys.argv[2:]])
+    try:
+        with ProgressWatch(console) as watch:
+            run_jobs(jobs_of(design, root), root, processes, watch)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"The study has stopped, and nothing is lost. Go on with it: {go_on}") from None
+    written = write_document(read_study(design, root), output or (root if quick else Path("docs")))
+    console.print(f"Written: {written}", soft_wrap=True, highlight=False, markup=False)
 
 
 def export(

@@ -65,6 +65,9 @@ class Design:
     """Files over an arm's own, for ``test``: what is judged, how often, and what is asked besides."""
     ingredients: list[Ingredient]
     quick: Short | None = None
+    """What the short form is."""
+    short: bool = False
+    """Whether this is the short form."""
 
     def __post_init__(self) -> None:
         """Refuse what would overwrite itself, or train nothing."""
@@ -115,14 +118,14 @@ def read_design(file: Path) -> Design:
 
 
 def shortened(design: Design) -> Design:
-    """The study with the seeds of its short form.
+    """The short form of a study.
 
     Raises:
         ValueError: it has none.
     """
     if design.quick is None:
         raise ValueError("--quick: this study has no short form; leave it out, or give the study a quick part")
-    return replace(design, seeds=design.quick.seeds)
+    return replace(design, seeds=design.quick.seeds, short=True)
 
 
 def _under(key: str, text: str) -> str:
