@@ -24,6 +24,7 @@ from lit_listener.evaluation.replaced_file import replaced_file
 from lit_listener.study.jobs import Job
 
 LIBRARIES = ("lit_listener", "torch", "transformers", "lightning")
+COMMAND_LINE = (sys.executable, "-m", "lit_listener")
 _WAIT_S = 0.2
 """Seconds between two looks at the running jobs."""
 
@@ -66,7 +67,9 @@ class Watch(Protocol):
         """A job runs no more, after so many seconds of all its starts."""
 
 
-def run_jobs(jobs: Sequence[Job], root: Path, processes: int, watch: Watch) -> None:
+def run_jobs(
+    jobs: Sequence[Job], root: Path, processes: int, watch: Watch, program: Sequence[str] = COMMAND_LINE
+) -> None:
     """Run all jobs that are not done.
 
     Args:
@@ -74,6 +77,7 @@ def run_jobs(jobs: Sequence[Job], root: Path, processes: int, watch: Watch) -> N
         root: the study's folder.
         processes: how many run at a time; the machine's cores are shared between them.
         watch: is told of each job that starts or ends.
+        program: what a job's command is given to.
 
     Raises:
         ValueError: a job in the folder was made with another command, or with configs that have changed since.
@@ -91,12 +95,12 @@ def run_jobs(jobs: Sequence[Job], root: Path, processes: int, watch: Watch) -> N
                 ready = [] if failed else [job for job in waiting if done.issuperset(job.needs)]
                 for job in ready[: processes - len(running)]:
                     waiting.remove(job)
-                    running.append(_Running(job, root, processes))
+                    running.append(_Running(job, root, processes, program))
                     watch.started(job.name)
                 time.sleep(_WAIT_S)
                 for each in [each for each in running if each.ended]:
                     running.remove(each)
-                    each.keep_note()
+                    each.keep_note(done=each.succeeded)
                     watch.ended(each.job.name, each.seconds, failed=not each.succeeded)
                     if each.succeeded:
                         done.add(each.job.name)
@@ -107,7 +111,7 @@ def run_jobs(jobs: Sequence[Job], root: Path, processes: int, watch: Watch) -> N
                 each.ask_to_stop()
             for each in running:
                 each.process.wait()
-                each.keep_note()
+                each.keep_note(done=False)  # though it may have ended just now: going on with it will tell
     if failed:
         words = "\n".join(failed[0].log.read_text(errors="replace").splitlines()[-15:])
         raise ChildProcessError(
@@ -129,7 +133,7 @@ def _is_done(root: Path, job: Job) -> bool:
 class _Running:
     """A job's process."""
 
-    def __init__(self, job: Job, root: Path, processes: int) -> None:
+    def __init__(self, job: Job, root: Path, processes: int, program: Sequence[str]) -> None:
         self.job, self.root, self.processes = job, root, processes
         before = note_of(root, job)
         self._before = before.seconds if before else 0.0
@@ -138,7 +142,7 @@ class _Running:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "lit_listener", *job.next_command()],
+                [*program, *job.next_command()],
                 env={**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -163,10 +167,10 @@ class _Running:
         if not self.ended:
             self.process.send_signal(signal.SIGTERM)
 
-    def keep_note(self) -> None:
+    def keep_note(self, *, done: bool) -> None:
         note = Note(
-            seconds=round(self.seconds, 1),
-            done=self.succeeded,
+            seconds=round(self.seconds, 2),
+            done=done,
             fingerprint=self.job.fingerprint(),
             commit=commit(),
             versions={
