@@ -118,5 +118,5 @@ def test_runs_of_other_configs_are_not_mixed(tmp_path: Path) -> None:
     fit = job(tmp_path, "fit", configs=(config,))
     run(tmp_path, fit)
     config.write_text("lr: 2")
-    with pytest.raises(ValueError, match="fit in .* was made with another command, or its configs have changed since"):
+    with pytest.raises(ValueError, match=r"fit in .* was made with another command, or its configs have changed since"):
         run(tmp_path, fit)
