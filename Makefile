@@ -11,7 +11,7 @@ DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 ASSETS := lit_listener/assets
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
-.PHONY: help install demo test fast accept lint types imports assets clean
+.PHONY: help install demo test fast accept lint types imports docs assets clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ demo: $(STAMP)  ## Train the bundled reasoner with its listener, and show what i
 	$(BIN)/python -m lit_listener fit --config configs/shapes/grpo_listener.yaml --run_dir $(DEMO_RUN)
 	$(BIN)/python -m lit_listener progress $(DEMO_RUN)
 
-test: lint types imports  ## What CI runs: linters, types, import rule, unit and slow tests
+test: lint types imports docs  ## What CI runs: linters, types, import rule, documentation, unit and slow tests
 	$(PYTEST) -m "not accept" -n auto --dist loadfile
 
 fast: $(STAMP)  ## The unit tests alone
@@ -61,6 +61,9 @@ types: $(STAMP)  ## mypy, strict
 imports: $(STAMP)  ## Imports go down the floors only
 	$(BIN)/lint-imports
 
+docs: $(STAMP)  ## Build the documentation into site/; a broken link or docstring fails it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 assets: $(STAMP)  ## Make the bundled models anew, from nothing (half an hour)
 	$(BIN)/python -m lit_listener.vlm.blueprint $(ASSETS)/shapes_blank configs/shapes/instruct.yaml
 	$(BIN)/python -m lit_listener fit --config configs/shapes/instruct.yaml --run_dir runs/assets/instruct
@@ -77,5 +80,5 @@ assets: $(STAMP)  ## Make the bundled models anew, from nothing (half an hour)
 	rm $(ASSETS)/shapes_judge/README.md
 
 clean:  ## Remove caches and build products; .venv and runs stay
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
