@@ -5,7 +5,7 @@
   ``, from "…" to "…"`` after the name, its lines from the first that holds the one text to the next with the other.
 - A test that is named as ``tests/….py::test_…`` is linked to its lines.
 
-A file, a function or a test that is not there fails the build.
+A file, a function or a test that is not there fails the build, and so does a page that would fetch something.
 """
 
 import ast
@@ -27,6 +27,7 @@ IN_THE_MAKING = ("docs/reproduction.md", "docs/scenes.md", "notebooks/")
 _LINK = re.compile(r"\[((?:\[[^\]]*\]|[^\[\]])*)\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _CODE = re.compile(r'<!-- code: ([\w.]+)(?:, from "([^"]+)" to "([^"]+)")? -->')
+_FETCHED = re.compile(r"""<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//[^>]*>""")
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".json": "json", ".sh": "bash"}
 
 
@@ -78,6 +79,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"[{_LINK.sub(turned, found[1])}]({_relative(page.file.src_uri, address)}{found[3] or ''})"
 
     return _LINK.sub(turned, markdown)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Refuse what a reader's browser would fetch from elsewhere."""
+    del config
+    if found := _FETCHED.search(output):
+        raise PluginError(f"{page.file.src_uri} would fetch from the network when it is read: {found[0]}")
+    return output
 
 
 def _path_of(src_uri: str) -> str:

@@ -166,3 +166,14 @@ def test_a_notebook_is_shown_with_its_outputs():
     assert hooks._notebook({"cells": cells}) == (
         "# Title\nText.\n\n~~~~~~ python\n1 + 1\n~~~~~~\n\n~~~~~~ text\n2\n~~~~~~\n\n![](data:image/png;base64,AA==)"
     )
+
+
+@pytest.mark.parametrize(
+    "tag", ['<script src="https://a.org/x.js">', "<link rel=x href=//a.org/x.css>", '<img src="http://a/">']
+)
+def test_a_page_that_would_fetch_something_fails_the_build(tag):
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="faq.md"))
+    local = '<script src="x.js"></script><a href="https://a.org">link</a><img src="data:image/png;base64,//">'
+    assert hooks.on_post_page(local, page, config=None) == local
+    with pytest.raises(PluginError, match=r"faq\.md would fetch from the network"):
+        hooks.on_post_page(local + tag, page, config=None)

@@ -44,7 +44,7 @@ class JudgementMetrics(Metric):
     Only sums and counts are kept, and they add up over processes, so that ranks with unequal numbers of rows are
     weighted by their rows. A measure that no row defines is NaN.
 
-    Example:
+    Examples:
         >>> metrics = JudgementMetrics()
         >>> metrics.update(predictions)        # doctest: +SKIP
         >>> metrics.compute()["accuracy"]      # doctest: +SKIP

@@ -60,7 +60,7 @@ def mcnemar(right_a: Sequence[float] | NDArray[Any], right_b: Sequence[float] | 
     Raises:
         ValueError: No pairs, lengths that differ, or numbers other than 0 and 1.
 
-    Example:
+    Examples:
         >>> mcnemar([1, 1, 1, 1, 0], [1, 0, 0, 0, 0]).p_value
         0.25
     """

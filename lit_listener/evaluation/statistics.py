@@ -58,7 +58,7 @@ def clustered_interval(
     Raises:
         ValueError: Lengths that differ, an infinite value, or a level or number of resamples out of range.
 
-    Example:
+    Examples:
         >>> clustered_interval([1.0, 1.0, 0.0, 0.0], ["x", "x", "y", "y"])
         Interval(mean=0.5, low=0.0, high=1.0)
     """

@@ -36,7 +36,7 @@ def zero_variance_groups(rewards_PG: Tensor) -> Tensor:
     Raises:
         ValueError: If the shape is not [P, G] with G >= 2, or a reward is not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> zero_variance_groups(torch.tensor([[0.1 + 0.2, 0.3], [0.0, 1.0]], dtype=torch.float64))
         tensor([ True, False])
@@ -65,7 +65,7 @@ def group_advantages(rewards_PG: Tensor, *, epsilon: float = 1e-4, scale: Advant
         ValueError: If the shape is not [P, G] with G >= 2, a reward is not finite, epsilon is negative or the scale
             is unknown.
 
-    Example:
+    Examples:
         >>> import torch
         >>> group_advantages(torch.tensor([[0.0, 1.0], [0.3, 0.3]]), epsilon=0.0)
         tensor([[-1.,  1.],
@@ -107,7 +107,7 @@ def decoupled_advantages(
     Raises:
         ValueError: If the shapes disagree, or as for `group_advantages`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> terms = torch.tensor([[[0.0, 1.0]], [[0.0, 0.1]]])  # a tenth counts as much as a whole
         >>> decoupled_advantages(terms, torch.tensor([1.0, 1.0]), epsilon=0.0)

@@ -29,7 +29,7 @@ def bradley_terry_loss(scores_N2: Tensor, share_second_N: Tensor) -> Tensor:
     Raises:
         ValueError: If the shapes disagree, or a share is NaN or outside [0, 1].
 
-    Example:
+    Examples:
         >>> import torch
         >>> bradley_terry_loss(torch.tensor([[0.0, 0.0], [0.0, 2.0]]), torch.tensor([1.0, 1.0]))
         tensor([0.6931, 0.1269])

@@ -27,7 +27,7 @@ def expected_nll(log_probs_NT: Tensor, mask_NT: Tensor, weight_N: Tensor, questi
     Raises:
         ValueError: If the shapes disagree, or the weights do not sum to the number of questions.
 
-    Example:
+    Examples:
         >>> import torch
         >>> log_probs = torch.tensor([[0.5, 1.0], [0.5, 1.0]]).log()
         >>> expected_nll(log_probs, torch.ones(2, 2, dtype=torch.bool), torch.tensor([0.25, 0.75]), 1)

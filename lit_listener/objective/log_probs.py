@@ -89,7 +89,7 @@ def completion_log_probs(
     Raises:
         ValueError: If shapes disagree, the temperature or chunk size is not positive, or ids lie outside the matrix.
 
-    Example:
+    Examples:
         >>> import torch
         >>> hidden, weight = torch.zeros(1, 2, 3), torch.zeros(4, 3)
         >>> targets = torch.tensor([[0, 1]])
@@ -153,7 +153,7 @@ def label_logits(hidden_ND: Tensor, weight_VD: Tensor, label_ids: Sequence[Seque
         ValueError: If shapes disagree, there is no label, a label has no token, or an id is outside the matrix or
             used twice.
 
-    Example:
+    Examples:
         >>> import torch
         >>> logits, discarded = label_logits(torch.zeros(1, 2), torch.zeros(8, 2), [[0], [1]])
         >>> logits, discarded  # eight equal tokens, two of which are labels

@@ -91,7 +91,7 @@ def policy_loss(  # noqa: PLR0913 - five tensors and one keyword for each choice
         ValueError: If shapes disagree, a number is out of range, a name is unknown, or the reference or max_length is
             missing.
 
-    Example:
+    Examples:
         >>> import torch
         >>> logp = torch.tensor([[-1.0, -2.0]])
         >>> mask = torch.ones(1, 2, dtype=torch.bool)

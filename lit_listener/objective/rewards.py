@@ -26,7 +26,7 @@ def listener_reward(p_correct: Tensor, readable: Tensor | None = None) -> Tensor
         ValueError: If a readable p_correct is NaN or outside [0, 1], or the shapes disagree.
         TypeError: If `readable` is not a bool tensor.
 
-    Example:
+    Examples:
         >>> import torch
         >>> listener_reward(torch.tensor([0.75, 0.25, float("nan")]), torch.tensor([True, True, False]))
         tensor([0.2500, 0.0000, 0.0000])
@@ -67,7 +67,7 @@ def shaped_reward(
         ValueError: If the shapes disagree, or a value that counts is NaN or outside [0, 1].
         TypeError: If `readable` is not a bool tensor.
 
-    Example:
+    Examples:
         >>> import torch
         >>> shaped_reward(torch.tensor([1.0]), torch.tensor([1.0]), torch.tensor([0.9]))  # 1 + 0.5 + 0.5 x 0.4
         tensor([1.7000])

@@ -24,7 +24,7 @@ def expected_rating(logits_NL: Tensor, ratings_L: Tensor) -> Tensor:
     Raises:
         ValueError: If the shapes disagree.
 
-    Example:
+    Examples:
         >>> import torch
         >>> expected_rating(torch.zeros(1, 3), torch.tensor([0.0, 0.5, 1.0]))
         tensor([0.5000])
@@ -49,7 +49,7 @@ def preference_probability(logits_N2: Tensor) -> Tensor:
     Raises:
         ValueError: If there are not two labels.
 
-    Example:
+    Examples:
         >>> import torch
         >>> preference_probability(torch.tensor([[0.0, 0.0], [1.0, 3.0]]))
         tensor([0.5000, 0.8808])
@@ -73,7 +73,7 @@ def both_orders_preference(p1_ab: Tensor, p1_ba: Tensor) -> Tensor:
     Raises:
         ValueError: If the shapes disagree.
 
-    Example:
+    Examples:
         >>> import torch
         >>> both_orders_preference(torch.tensor([0.25]), torch.tensor([0.5]))
         tensor([0.6250])

@@ -80,7 +80,7 @@ def expected_calibration_error(p: ArrayLike, right: ArrayLike, bins: int = BINS)
     Raises:
         ValueError: nothing to average, lengths that differ, a number outside [0, 1], or no bins.
 
-    Example:
+    Examples:
         >>> expected_calibration_error([0.75, 0.75], [1.0, 0.0])
         0.25
     """

@@ -94,7 +94,7 @@ def expected_and_greedy(probabilities_NR: ArrayLike, ratings_R: ArrayLike) -> Ra
     Raises:
         ValueError: Shapes that do not fit, ratings that do not rise, or a row that is no distribution.
 
-    Example:
+    Examples:
         >>> scores = expected_and_greedy([[0.1, 0.3, 0.6]], [1, 2, 3])
         >>> scores.expected_N.round(3), scores.greedy_N  # (0.1·1 + 0.3·2 + 0.6·3 − 1) / 2
         (array([0.75]), array([1.]))
