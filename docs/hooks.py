@@ -13,6 +13,7 @@ import json
 import posixpath
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -27,7 +28,11 @@ IN_THE_MAKING = ("docs/reproduction.md", "docs/scenes.md", "notebooks/")
 _LINK = re.compile(r"\[((?:\[[^\]]*\]|[^\[\]])*)\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _CODE = re.compile(r'<!-- code: ([\w.]+)(?:, from "([^"]+)" to "([^"]+)")? -->')
+_FENCED = re.compile(r"^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)[ ]*$", re.MULTILINE | re.DOTALL)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _FETCHED = re.compile(r"""<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//[^>]*>""")
+_WRITTEN = (".md", ".ipynb")
+"""Files that are pages themselves, with links of their own."""
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".json": "json", ".sh": "bash"}
 
 
@@ -57,7 +62,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             shown.add(target)
             content = _as_page(target)
             files.append(File.generated(config, _address(target), content=content))
-            if target.endswith(".md"):
+            if target.endswith(_WRITTEN):
                 pages.append((target, content))
     return files
 
@@ -66,7 +71,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Fill in code, and turn links out of docs/ to the pages that show what they lead to."""
     del config, files
     path = _path_of(page.file.src_uri)
-    if page.file.src_uri.startswith("source/") and not path.endswith(".md"):
+    if page.file.src_uri.startswith("source/") and not path.endswith(_WRITTEN):
         return markdown  # a file as it is
     markdown = _CODE.sub(lambda found: _function(*found.groups()), markdown)
     markdown = _TEST.sub(lambda found: _test_link(page.file.src_uri, found[1], found[2]), markdown)
@@ -78,7 +83,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         address = target.removeprefix("docs/") if target.startswith("docs/") else _address(target)
         return f"[{_LINK.sub(turned, found[1])}]({_relative(page.file.src_uri, address)}{found[3] or ''})"
 
-    return _LINK.sub(turned, markdown)
+    return _beside_code(lambda text: _LINK.sub(turned, text), markdown)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
@@ -89,9 +94,21 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     return output
 
 
+def _beside_code(change: Callable[[str], str], markdown: str) -> str:
+    """Change what stands outside of fenced code, where brackets are no links."""
+    parts, end = [], 0
+    for fenced in _FENCED.finditer(markdown):
+        parts += [change(markdown[end : fenced.start()]), fenced[0]]
+        end = fenced.end()
+    return "".join([*parts, change(markdown[end:])])
+
+
 def _path_of(src_uri: str) -> str:
     """Where a page's text stands in the repository."""
-    return src_uri.removeprefix("source/") if src_uri.startswith("source/") else f"docs/{src_uri}"
+    if not src_uri.startswith("source/"):
+        return f"docs/{src_uri}"
+    path = src_uri.removeprefix("source/")
+    return path if (ROOT / path).is_file() else path.removesuffix(".md")  # of other files the page is named x.py.md
 
 
 def _target(path: str, link: str) -> str:
@@ -110,6 +127,7 @@ def _address(target: str) -> str:
 
 def _outside(path: str, text: str) -> set[str]:
     """The files outside of docs/ that a text leads to."""
+    text = _FENCED.sub("", text)
     found = {_target(path, link[2]) for link in _LINK.finditer(text)} | {test[1] for test in _TEST.finditer(text)}
     found = {target for target in found if not target.startswith("docs/")}
     for target in found:
@@ -140,7 +158,7 @@ def _notebook(notebook: dict) -> str:
             if "image/png" in data:
                 parts.append(f"![](data:image/png;base64,{''.join(data['image/png']).replace(chr(10), '')})")
             elif text := "".join(output.get("text", data.get("text/plain", ""))):
-                parts.append(_fence(text, "text"))
+                parts.append(_fence(_COLOURS.sub("", text), "text"))
     return "\n\n".join(parts)
 
 

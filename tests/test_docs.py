@@ -50,7 +50,7 @@ def test_files_that_are_named_are_there():
 def test_links_lead_to_files():
     broken = []
     for page, text in TEXTS.items():
-        for link in hooks._LINK.finditer(re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        for link in hooks._LINK.finditer(hooks._FENCED.sub("", text)):
             target = hooks._target(page, link[2])
             if not (ROOT / target).exists() and not in_the_making(target):
                 broken.append((page, link[2]))
@@ -103,6 +103,19 @@ def test_a_link_out_of_the_docs_leads_to_a_page_that_shows_the_file():
     # from a page that shows a file of the repository, back into the docs, and an image within a link
     assert built("[![a](docs/a.png)](docs/grpo.md)", "source/README.md") == "[![a](../a.png)](../grpo.md)"
     assert built("[a](https://example.org/x), [b](#c)") == "[a](https://example.org/x), [b](#c)"
+    assert built("[a](../../Makefile)", "source/notebooks/a.ipynb.md") == "[a](../../Makefile.md)"
+
+
+def test_a_file_that_is_shown_stays_as_it_is():
+    text = "# [a](../gone.md) `tests/test_docs.py::test_gone`"
+    assert built(text, "source/configs/shapes/grpo.yaml.md") == text
+    assert built("[a](docs/grpo.md)", "source/README.md") == "[a](../grpo.md)"
+
+
+def test_brackets_in_code_are_no_links():
+    code = "```python\nx[0](../gone)\n```"
+    assert built(f"{code}\n[a](../Makefile)\n{code}\n") == f"{code}\n[a](source/Makefile.md)\n{code}\n"
+    assert hooks._outside("docs/x.md", code) == set()
 
 
 def test_what_is_in_the_making_is_told_without_a_link(monkeypatch):
@@ -160,7 +173,7 @@ def test_a_notebook_is_shown_with_its_outputs():
         {
             "cell_type": "code",
             "source": ["1 + 1"],
-            "outputs": [{"data": {"text/plain": ["2"]}}, {"data": {"image/png": "AA==\n", "text/plain": "<Figure>"}}],
+            "outputs": [{"text": ["\x1b[1m2\x1b[0m"]}, {"data": {"image/png": "AA==\n", "text/plain": "<Figure>"}}],
         },
     ]
     assert hooks._notebook({"cells": cells}) == (
