@@ -62,7 +62,7 @@ imports: $(STAMP)  ## Imports go down the floors only
 	$(BIN)/lint-imports
 
 docs: $(STAMP)  ## Build the documentation into site/; a broken link or docstring fails it
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # with --quiet it would pass whatever it is warned of
 
 assets: $(STAMP)  ## Make the bundled models anew, from nothing (half an hour)
 	$(BIN)/python -m lit_listener.vlm.blueprint $(ASSETS)/shapes_blank configs/shapes/instruct.yaml
