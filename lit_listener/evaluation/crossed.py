@@ -34,9 +34,11 @@ RESAMPLES = 2000
 _BOUNDS = (0.025, 0.975)
 _Z = 1.959964
 _T = np.array(
-    [12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281]
-    + [2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860]
-    + [2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423]
+    [
+        *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
+        *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
+        *(2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423),
+    ]
 )
 """97.5% points of Student's t for 1 to 30 degrees of freedom; beyond, ``_Z`` is less than 4% too small."""
 
@@ -83,6 +85,16 @@ class Crossed:
             for value, prompt in zip(values, prompts, strict=True)
             if not math.isnan(value)
         }
+
+    def less(self, other: "Crossed") -> "Crossed":
+        """Row by row, this number less the other; NaN where either has none.
+
+        Raises:
+            ValueError: The rows are not of the same prompts.
+        """
+        if self.prompts != other.prompts:
+            raise ValueError("a difference row by row needs both sides on the same rows, and their prompts differ")
+        return Crossed(tuple(a - b for a, b in zip(self.values, other.values, strict=True)), self.prompts)
 
 
 @dataclass(frozen=True)
@@ -240,7 +252,8 @@ def _ratio(totals: _Totals, u_RS: _Floats, v_RC: _Floats) -> _Floats:
     """Weighted means [R]; NaN for a draw of no rows."""
     sums_R, counts_R = (((u_RS @ part_SC) * v_RC).sum(axis=1) for part_SC in totals)
     means_R: _Floats = np.full_like(sums_R, np.nan)
-    return np.divide(sums_R, counts_R, out=means_R, where=counts_R > 0)
+    np.divide(sums_R, counts_R, out=means_R, where=counts_R > 0)
+    return means_R
 
 
 def _bootstrap(sides: Sequence[_Totals], shared_seeds: bool, resamples: int, seed: int) -> Interval:

@@ -1,0 +1,302 @@
+"""The listener paper's claims, and what its review asked, each as one difference that is measured and decided by rule.
+
+Differences are written so that the claim says they are above 0, but for the claims that something adds nothing.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from lit_listener.evaluation.crossed import Crossed, crossed_measured_difference
+from lit_listener.evaluation.results import Measured, undefined
+from lit_listener.study import papers
+from lit_listener.study.judgements import (
+    GRPO,
+    HELD_IN,
+    HELD_OUT,
+    LISTENER,
+    SFT,
+    START,
+    Judgements,
+    Keep,
+    every,
+    is_clear,
+)
+from lit_listener.study.papers import Published
+from lit_listener.study.tables import NO_ARM
+from lit_listener.study.verdicts import SMALLEST, Above, AtMost, Decision, Rule, told
+
+HALF_APART = 2.0**-0.5
+"""Half of the largest distance there is between two beliefs, sqrt(2)."""
+RESOLUTION = papers.GRPO_WITH.less(papers.GRPO_WITHOUT).error or SMALLEST
+"""1.7 points: the error of a difference of two figures of the paper's Table 5, so the most that it takes for nothing."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that the paper says, or its review asks."""
+
+    key: str
+    says: str
+    where: str
+    paper: Published | None
+    """The paper's difference, where its text has one."""
+    compares: str
+    """What the difference is of: "accuracy of GRPO less that of the start, held-in"."""
+    rule: Rule
+    arms: tuple[str, ...]
+    take: Callable[[Judgements], Measured]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim, what was measured, and the verdict."""
+
+    claim: Claim
+    ours: Measured
+    decision: Decision
+
+    @property
+    def sentence(self) -> str:
+        """The verdict with its numbers."""
+        claim = self.claim
+        paper = f"the paper has {100 * claim.paper.value:+.1f} ({claim.paper.where})" if claim.paper else ""
+        paper = paper or "the paper's text has no number"
+        first = claim.compares[0].upper() + claim.compares[1:]
+        return f"{first}: {told(self.ours)}; {paper}. {self.decision.verdict.capitalize()}: {self.decision.because}."
+
+
+def findings(judged: Judgements) -> tuple[Finding, ...]:
+    """Every claim, measured and decided."""
+    return tuple(_found(claim, judged) for claim in all_claims())
+
+
+def all_claims() -> tuple[Claim, ...]:
+    """The paper's claims in its order, then its review's."""
+    return (*_accuracy_claims(), *_trace_claims(), *_figure_claims(), *_control_claims())
+
+
+def _found(claim: Claim, judged: Judgements) -> Finding:
+    missing = [arm for arm in claim.arms if arm not in judged]
+    ours = undefined(f"{NO_ARM}: {', '.join(missing)}", "points") if missing else claim.take(judged)
+    return Finding(claim, ours, claim.rule.decide(ours))
+
+
+def _accuracy_claims() -> Iterable[Claim]:
+    def gain(
+        key: str, says: str, where: str, paper: Published | None, names: str, of: tuple[str, str, str, Keep]
+    ) -> Claim:
+        more, less, source, keep = of
+
+        def take(judged: Judgements) -> Measured:
+            return crossed_measured_difference(
+                judged.mean_at(more, source, keep=keep), judged.mean_at(less, source, keep=keep)
+            )
+
+        return Claim(key, says, where, paper, f"accuracy of {names}", _above(paper), (more, less), take)
+
+    yield gain(
+        "zero_shot",
+        "GRPO beats zero-shot reasoning",
+        "Table 3",
+        papers.GRPO.less(papers.ZERO_SHOT),
+        "GRPO less that of the start, held-in",
+        (GRPO, START, HELD_IN, every),
+    )
+    yield gain(
+        "listener_in_domain",
+        "The listener raises accuracy in domain",
+        "Table 3",
+        papers.LISTENER.less(papers.GRPO),
+        "GRPO + listener less that of GRPO, held-in",
+        (LISTENER, GRPO, HELD_IN, every),
+    )
+    yield gain(
+        "sft_out_of_domain",
+        "GRPO generalises better than SFT",
+        "Figure 3",
+        None,
+        "GRPO less that of SFT, held-out",
+        (GRPO, SFT, HELD_OUT, every),
+    )
+    yield gain(
+        "listener_out_of_domain",
+        "The listener raises accuracy out of domain",
+        "abstract",
+        papers.MOST_GAINED,
+        "GRPO + listener less that of GRPO, held-out",
+        (LISTENER, GRPO, HELD_OUT, every),
+    )
+    yield gain(
+        "listener_out_of_domain_clear",
+        "… and where voters are clear",
+        "Table 5",
+        papers.LISTENER_WITH.less(papers.GRPO_WITH),
+        "GRPO + listener less that of GRPO, clear held-out pairs",
+        (LISTENER, GRPO, HELD_OUT, is_clear),
+    )
+    for arm, name in (("own_soft_score", "its own score"), ("listener_only", "the listener's score")):
+        yield gain(
+            f"beats_{arm}",
+            f"The listener beats a soft reward alone, of {name}",
+            "Section 5",
+            None,
+            f"GRPO + listener less that of a soft reward of {name} alone, held-out",
+            (LISTENER, arm, HELD_OUT, every),
+        )
+
+
+def _trace_claims() -> Iterable[Claim]:
+    fewer = papers.CONTRADICTIONS_GRPO.less(papers.CONTRADICTIONS_LISTENER)
+    for key, by, sample in (
+        ("contradictions_by_rule", "by rule", Judgements.contradictions),
+        ("contradictions_by_listener", "by an independent listener", Judgements.doubts),
+    ):
+        yield Claim(
+            key,
+            f"The listener lowers contradictions ({by})",
+            "Table 4",
+            fewer,
+            f"contradictions of GRPO less those of GRPO + listener, clear held-out pairs, {by}",
+            _above(fewer),
+            (GRPO, LISTENER),
+            _less(sample, GRPO, LISTENER, is_clear),
+        )
+    lost = papers.GRPO_WITH.less(papers.GRPO_WITHOUT)
+    yield Claim(
+        "grpo_needs_no_thinking",
+        "Without thinking GRPO loses nothing",
+        "Table 5",
+        lost,
+        "accuracy of GRPO with thinking less that without, clear held-out pairs",
+        AtMost(RESOLUTION),
+        (GRPO,),
+        lambda judged: _thinking(judged, GRPO),
+    )
+    relied = papers.LISTENER_WITH.less(papers.LISTENER_WITHOUT)
+    yield Claim(
+        "listener_needs_thinking",
+        "Without thinking the listener's reasoner loses",
+        "Table 5",
+        relied,
+        "accuracy of GRPO + listener with thinking less that without, clear held-out pairs",
+        _above(relied),
+        (LISTENER,),
+        lambda judged: _thinking(judged, LISTENER),
+    )
+    more = relied.less(lost)
+    yield Claim(
+        "listener_relies_more",
+        "The listener's reasoner relies on its thoughts more",
+        "Table 5",
+        more,
+        "what thinking adds to GRPO + listener less what it adds to GRPO, clear held-out pairs",
+        _above(more),
+        (LISTENER, GRPO),
+        _relies_more,
+    )
+
+
+def _figure_claims() -> Iterable[Claim]:
+    def near_and_far(arm: str) -> Callable[[Judgements], Measured]:
+        return lambda judged: crossed_measured_difference(
+            judged.where_apart(arm, HELD_IN, lambda distance: distance < HALF_APART),
+            judged.where_apart(arm, HELD_IN, lambda distance: distance >= HALF_APART),
+            none="no completion is near its listener, or none is far from it",
+        )
+
+    def voted(arm: str) -> Callable[[Judgements], Measured]:
+        def take(judged: Judgements) -> Measured:
+            most = judged.rollouts(arm, HELD_OUT)
+            if most < 2:
+                return undefined("one thought a pair has nothing to vote on", "points")
+            return crossed_measured_difference(
+                judged.majority_at(arm, HELD_OUT, most), judged.majority_at(arm, HELD_OUT, 1)
+            )
+
+        return take
+
+    for arm, name in ((GRPO, "GRPO"), (LISTENER, "GRPO + listener")):
+        yield Claim(
+            f"disagreement_{arm}",
+            f"Accuracy falls with the listener's disagreement ({name})",
+            "Figure 2",
+            None,
+            f"accuracy of {name} where the listener is less than half of the way apart, less that where it is more, "
+            "held-in",
+            _above(None),
+            (arm,),
+            near_and_far(arm),
+        )
+    for arm, name in ((GRPO, "GRPO"), (LISTENER, "GRPO + listener")):
+        yield Claim(
+            f"majority_{arm}",
+            f"A majority vote adds little out of domain ({name})",
+            "Figure 4",
+            None,
+            f"accuracy of the majority of all thoughts of {name} less that of one answer, held-out",
+            AtMost(RESOLUTION),
+            (arm,),
+            voted(arm),
+        )
+
+
+def _control_claims() -> Iterable[Claim]:
+    for arm, name in (
+        ("random_listener", "random numbers"),
+        ("shuffled_listener", "scores of other prompts"),
+        ("mismatched_listener", "a listener of another architecture"),
+    ):
+        yield Claim(
+            f"{arm}_accuracy",
+            f"The listener's accuracy is not had from {name}",
+            "review",
+            None,
+            f"accuracy of GRPO + listener less that under {name}, held-out",
+            _above(None),
+            (LISTENER, arm),
+            _more_accurate(arm),
+        )
+        yield Claim(
+            f"{arm}_contradictions",
+            f"The listener's consistency is not had from {name}",
+            "review",
+            None,
+            f"contradictions under {name} less those of GRPO + listener, held-out, by rule",
+            _above(None),
+            (arm, LISTENER),
+            _less(Judgements.contradictions, arm, LISTENER, every),
+        )
+
+
+def _above(paper: Published | None) -> Above:
+    return Above() if paper is None else Above(paper.value)
+
+
+def _more_accurate(arm: str) -> Callable[[Judgements], Measured]:
+    return lambda judged: crossed_measured_difference(judged.mean_at(LISTENER, HELD_OUT), judged.mean_at(arm, HELD_OUT))
+
+
+def _less(
+    sample: Callable[[Judgements, str, str, Keep], Crossed], more: str, less: str, keep: Keep
+) -> Callable[[Judgements], Measured]:
+    return lambda judged: crossed_measured_difference(
+        sample(judged, more, HELD_OUT, keep),
+        sample(judged, less, HELD_OUT, keep),
+        none="no contradiction was looked for",
+    )
+
+
+def _thinking(judged: Judgements, arm: str) -> Measured:
+    return crossed_measured_difference(
+        judged.with_thinking(arm, HELD_OUT, is_clear),
+        judged.without_thinking(arm, HELD_OUT, is_clear),
+        none="no answer without thoughts was asked for",
+    )
+
+
+def _relies_more(judged: Judgements) -> Measured:
+    added = [
+        judged.with_thinking(arm, HELD_OUT, is_clear).less(judged.without_thinking(arm, HELD_OUT, is_clear))
+        for arm in (LISTENER, GRPO)
+    ]
+    return crossed_measured_difference(*added, none="no answer without thoughts was asked for")
