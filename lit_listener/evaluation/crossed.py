@@ -127,11 +127,7 @@ def crossed_interval(sample: Crossed, *, resamples: int = RESAMPLES, seed: int =
     if not sample.rows:
         return _UNDEFINED
     found = _bootstrap((_totals(sample, sorted(sample.defined_prompts)),), True, resamples, seed)
-    least, most = (
-        float(bound([bound(row[~np.isnan(row)]) for row in sample.values if not np.isnan(row).all()]))
-        for bound in (np.min, np.max)
-    )
-    return Interval(found.mean, max(found.low, least), min(found.high, most))
+    return _cut(found, *_range(sample))
 
 
 def crossed_difference(a: Crossed, b: Crossed, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
@@ -163,7 +159,8 @@ def crossed_difference(a: Crossed, b: Crossed, *, resamples: int = RESAMPLES, se
     totals = _totals(a, names), _totals(b, names)
     if min(len(a.defined_prompts), len(b.defined_prompts)) < 2:
         return Interval(_mean(totals[0]) - _mean(totals[1]), math.nan, math.nan)
-    return _bootstrap(totals, a.seeds == b.seeds, resamples, seed)
+    (least_a, most_a), (least_b, most_b) = _range(a), _range(b)
+    return _cut(_bootstrap(totals, a.seeds == b.seeds, resamples, seed), least_a - most_b, most_a - least_b)
 
 
 def crossed_measured(sample: Crossed, *, unit: Unit = "share", none: str = "no pair counts here") -> Measured:
@@ -232,6 +229,16 @@ def _totals(sample: Crossed, names: Sequence[str]) -> _Totals:
         sums_SC[seed] = np.bincount(rows, weights=values[defined], minlength=len(names))
         counts_SC[seed] = np.bincount(rows, minlength=len(names))
     return sums_SC, counts_SC
+
+
+def _range(sample: Crossed) -> tuple[float, float]:
+    values = np.concatenate(sample.values)
+    return float(np.nanmin(values)), float(np.nanmax(values))
+
+
+def _cut(interval: Interval, least: float, most: float) -> Interval:
+    """No mean lies outside the range of its values; expanded draws may."""
+    return Interval(interval.mean, max(interval.low, least), min(interval.high, most))
 
 
 def _sorted_seeds(sides: Sequence[_Totals], shared: bool) -> list[_Totals]:

@@ -4,7 +4,6 @@ Differences are written so that the claim says they are above 0, but for the cla
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from lit_listener.evaluation.crossed import Crossed, crossed_measured_difference
 from lit_listener.evaluation.results import Measured, undefined
@@ -23,46 +22,12 @@ from lit_listener.study.judgements import (
 )
 from lit_listener.study.papers import Published
 from lit_listener.study.tables import NO_ARM
-from lit_listener.study.verdicts import SMALLEST, Above, AtMost, Decision, Rule, told
+from lit_listener.study.verdicts import SMALLEST, Above, AtMost, Claim, Finding
 
 HALF_APART = 2.0**-0.5
 """Half of the largest distance there is between two beliefs, sqrt(2)."""
 RESOLUTION = papers.GRPO_WITH.less(papers.GRPO_WITHOUT).error or SMALLEST
-"""1.7 points: the error of a difference of two figures of the paper's Table 5, so the most that it takes for nothing."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One thing that the paper says, or its review asks."""
-
-    key: str
-    says: str
-    where: str
-    paper: Published | None
-    """The paper's difference, where its text has one."""
-    compares: str
-    """What the difference is of: "accuracy of GRPO less that of the start, held-in"."""
-    rule: Rule
-    arms: tuple[str, ...]
-    take: Callable[[Judgements], Measured]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A claim, what was measured, and the verdict."""
-
-    claim: Claim
-    ours: Measured
-    decision: Decision
-
-    @property
-    def sentence(self) -> str:
-        """The verdict with its numbers."""
-        claim = self.claim
-        paper = f"the paper has {100 * claim.paper.value:+.1f} ({claim.paper.where})" if claim.paper else ""
-        paper = paper or "the paper's text has no number"
-        first = claim.compares[0].upper() + claim.compares[1:]
-        return f"{first}: {told(self.ours)}; {paper}. {self.decision.verdict.capitalize()}: {self.decision.because}."
+"""1.7 points: the error of a difference of two figures of the paper's Table 5, the most that it takes for nothing."""
 
 
 def findings(judged: Judgements) -> tuple[Finding, ...]:

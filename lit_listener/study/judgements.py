@@ -59,7 +59,6 @@ class Judgements:
             )
         self.study = study
         self._judged: dict[tuple[str, str], tuple[JudgedRollouts, ...]] = {}
-        self._asked: dict[str, dict[str, float]] = {}
 
     def __contains__(self, arm: str) -> bool:
         return arm in self.study.arms
@@ -72,14 +71,13 @@ class Judgements:
         """The judged pairs of an arm on a source, by seed.
 
         Raises:
-            ValueError: a seed has no predictions of the source, or was asked about other pairs than the first.
+            ValueError: a seed has no predictions of the source.
         """
         if (arm, source) not in self._judged:
             by_seed = self.study.arms[arm].on(source)
             if not all(by_seed):
                 raise ValueError(f"arm {arm!r} was not judged on {source!r} with every seed: test it again")
             judged = tuple(JudgedRollouts(judged_pairs(rows)) for rows in by_seed)
-            self._check_same_pairs(arm, source, judged)
             self._judged[arm, source] = judged
         return self._judged[arm, source]
 
@@ -120,7 +118,6 @@ class Judgements:
 
     def with_thinking(self, arm: str, source: str, keep: Keep = every) -> Crossed:
         """Mean@1 on the pairs that the arm was asked about without thinking too."""
-
         return self.mean_at(arm, source, keep=lambda pair: keep(pair) and p_a_without_thinking(pair) is not None)
 
     def without_thinking(self, arm: str, source: str, keep: Keep = every) -> Crossed:
@@ -153,16 +150,6 @@ class Judgements:
             return None if distance is None or not among(distance) else row.correct
 
         return self.over_rows(arm, source, right)
-
-    def _check_same_pairs(self, arm: str, source: str, judged: Sequence[JudgedRollouts]) -> None:
-        """Differences are taken over the same pairs on both sides: others would not be noticed in a mean."""
-        for seed, of_seed in enumerate(judged):
-            asked = {pair.any_row.pair_id: pair.any_row.share_a for pair in of_seed.pairs}
-            if self._asked.setdefault(source, asked) != asked:
-                raise ValueError(
-                    f"arm {arm!r}, run {seed}: {source!r} has other pairs, or other votes, than the first run that was "
-                    f"read ({len(asked)} and {len(self._asked[source])} pairs): test both with the same data.test"
-                )
 
     def _of_rollouts(
         self, arm: str, source: str, values: Callable[[JudgedRollouts], list[float | None] | None], keep: Keep

@@ -166,8 +166,8 @@ def table_4(judged: Judgements) -> PaperTable:
             paper="Listener paper, Table 4",
             notes=(
                 f"Paper: {papers.OUT_OF_DOMAIN}, asked of Qwen2.5-14B-Instruct, which is not here. By rule: the "
-                "verdict that the trace states is not the answer. By listener: one that took no part in training gives the "
-                "answer less than half, having heard the trace.",
+                "verdict that the trace states is not the answer. By listener: one that took no part in training gives "
+                "the answer less than half, having heard the trace.",
                 f"Clear: {CLEAR}. Of completions with a readable answer.",
             ),
         ),

@@ -1,4 +1,4 @@
-"""How a claim is decided: from the interval of one number alone, by a rule that is fixed before the number is known.
+"""What a claim is, and how it is decided: from the interval of one number, by a rule fixed before it is known.
 
 Four verdicts. A claim *holds* or finds *the opposite* where the whole interval says so; it *does not hold* where the
 interval has room for no effect and none for an effect as large as claimed; otherwise it *cannot be told* from so few
@@ -7,11 +7,14 @@ seeds and prompts. An interval of no width decides nothing: resampling knows onl
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from lit_listener.evaluation.number_text import bounds_text, mean_text
 from lit_listener.evaluation.results import Measured
+from lit_listener.study.judgements import Judgements
+from lit_listener.study.papers import Published
 
 Verdict = Literal["holds", "does not hold", "cannot be told", "the opposite"]
 VERDICTS: tuple[Verdict, ...] = ("holds", "does not hold", "the opposite", "cannot be told")
@@ -96,6 +99,40 @@ class AtMost(Rule):
         if low > self.margin:
             return Decision("does not hold", f"the whole interval lies above {_points(self.margin)}")
         return Decision("cannot be told", f"the interval holds {_points(self.margin)}, the most that counts as nothing")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that the paper says, or its review asks."""
+
+    key: str
+    says: str
+    where: str
+    paper: Published | None
+    """The paper's difference, where its text has one."""
+    compares: str
+    """What the difference is of: "accuracy of GRPO less that of the start, held-in"."""
+    rule: Rule
+    arms: tuple[str, ...]
+    take: Callable[[Judgements], Measured]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim, what was measured, and the verdict."""
+
+    claim: Claim
+    ours: Measured
+    decision: Decision
+
+    @property
+    def sentence(self) -> str:
+        """The verdict with its numbers."""
+        claim = self.claim
+        paper = f"the paper has {100 * claim.paper.value:+.1f} ({claim.paper.where})" if claim.paper else ""
+        paper = paper or "the paper's text has no number"
+        first = claim.compares[0].upper() + claim.compares[1:]
+        return f"{first}: {told(self.ours)}; {paper}. {self.decision.verdict.capitalize()}: {self.decision.because}."
 
 
 def told(found: Measured) -> str:

@@ -55,11 +55,16 @@ def test_two_seeds_and_two_prompts_by_hand():
     # One seed is right and the other wrong whatever the prompt: u is (2, 0), (1, 1) or (0, 2), so that a draw of seeds
     # moves by +½, 0 or -½, expanded by k_2 = sqrt(2) · 12.706 / 1.960 = 9.17; cut to [0, 1], in which all values lie.
     assert crossed_interval(crossed([[1, 1], [0, 0]], [["x", "y"], ["x", "y"]])) == Interval(0.5, 0.0, 1.0)
-    # As differences: a is 1, 0 by seed and b ½ throughout; the mean is 0 and the bounds ±9.17 · ½ = ±4.58.
-    a, b = crossed([[1, 1], [0, 0]], [["x", "y"]] * 2), crossed([[0.5, 0.5]] * 2, [["x", "y"]] * 2)
+    # As differences: a is 1, 0 by seed and b ½ throughout but for rows of ±9; the mean is 0 and the bounds
+    # ±9.17 · ½ = ±4.58, which the range of the values, from 0 - 9.5 to 1 + 8.5, leaves as they are.
+    a = crossed([[1, 1], [0, 0]], [["x", "y"]] * 2)
+    b = crossed([[9.5, -8.5, 9.5, -8.5]] * 2, [["x", "x", "y", "y"]] * 2)
     difference = crossed_difference(a, b)
     assert difference.mean == 0.0
     assert [difference.low, difference.high] == pytest.approx([-4.584, 4.584], abs=1e-3)
+    # Differences of shares lie within ±100 points.
+    a, b = crossed([[1, 1], [0, 0]], [["x", "y"]] * 2), crossed([[0, 0], [1, 1]], [["x", "y"]] * 2)
+    assert (crossed_difference(a, b).low, crossed_difference(a, b).high) == (-1.0, 1.0)
 
 
 def test_rows_weigh_alike():
@@ -134,7 +139,7 @@ def test_the_order_of_rows_and_of_seeds_makes_no_difference(seed, seeds, prompts
 def test_a_difference_turned_round_has_the_other_sign(seed, seeds):
     rng = np.random.default_rng(seed)
     a, b = (world(rng, seeds=seeds, prompts=5, of_seed=1.0) for _ in range(2))
-    ahead, back = crossed_difference(a, b, resamples=400), crossed_difference(b, a, resamples=400)
+    ahead, back = crossed_difference(a, b, resamples=8000), crossed_difference(b, a, resamples=8000)
     assert back.mean == pytest.approx(-ahead.mean, abs=1e-12)
     assert back.half_width == pytest.approx(ahead.half_width, rel=0.25)
     assert crossed_difference(a, a, resamples=20) == Interval(0.0, 0.0, 0.0)
@@ -224,3 +229,12 @@ def test_sides_that_share_no_prompt():
 def test_refused(values, prompts, told):
     with pytest.raises(ValueError, match=told):
         crossed(values, prompts)
+
+
+def test_row_by_row():
+    a, b = crossed([[1, 1], [0, None]], [["x", "y"]] * 2), crossed([[0, 1], [1, 1]], [["x", "y"]] * 2)
+    less = a.less(b)
+    assert less.means == (0.5, -1.0)
+    assert less.rows == 3
+    with pytest.raises(ValueError, match="prompts differ"):
+        a.less(crossed([[0, 1], [1, 1]], [["x", "z"]] * 2))
