@@ -1,0 +1,216 @@
+"""A study as a document: reproduction.md with its pictures and CSV files, all of it written from the record.
+
+Each file is there whole or not at all, and the document comes last.
+"""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+
+from lit_listener.evaluation.replaced_file import replaced_file
+from lit_listener.evaluation.report.drawing import png
+from lit_listener.evaluation.report.files import plot_csv, table_csv
+from lit_listener.evaluation.results import ResultPlot
+from lit_listener.study.claims import findings
+from lit_listener.study.figures import all_figures
+from lit_listener.study.judgements import SOURCE_NAMES, SOURCES, Judgements
+from lit_listener.study.markdown import claims_markdown, pipe_table, plot_markdown, table_markdown
+from lit_listener.study.record import Made, Study
+from lit_listener.study.tables import PaperTable, all_tables
+from lit_listener.study.verdicts import VERDICTS, Finding, told
+from lit_listener.study.why import Diagnosis, diagnose
+
+FOLDER = "reproduction"
+"""Of the pictures and CSV files, beside the document."""
+
+_DIFFERS = (
+    "**The model.** A Qwen2.5-VL of 1.3 million parameters, trained on the miniature world from the first step; the "
+    "paper's has 7 billion and has seen the world's pictures.",
+    "**The data.** Drawn scenes with simulated voters (a Bradley-Terry model of how well a picture fits its prompt), 9 "
+    "to 25 votes a pair; in the paper people's votes on generated images. “Held-out” is a renderer that was never "
+    "rewarded, though the start had described its pictures; in the paper newer generators.",
+    "**The start.** A quarter of its traces were taught to state the wrong verdict before a right answer, so that the "
+    "fault that the paper describes is there. How much of it there is was chosen, not found.",
+    "**The judge of contradictions.** A rule that reads the stated verdict, and a listener that took no part in "
+    "training; in the paper a text model of 14 billion parameters.",
+    "**The listener.** The instruct model, which is also the reference, as in the paper. Here it is consistent by "
+    "training; how consistent the paper's is, is not told.",
+    "**Seeds.** The paper trains each model once and gives intervals over pairs at most; here every arm is trained "
+    "with every seed.",
+)
+
+
+def write_document(study: Study, folder: Path) -> Path:
+    """Write what a study says.
+
+    Args:
+        study: A finished study.
+        folder: Where reproduction.md is written, and beside it reproduction/ with a PNG a figure and a CSV a table and
+            a figure; made if missing, and files of the same names are replaced.
+
+    Returns:
+        The document.
+
+    Raises:
+        ValueError: The study was not judged on the sources that the paper's tables need.
+    """
+    judged = Judgements(study)
+    found = findings(judged)
+    tables, figures, diagnosis = all_tables(judged), all_figures(judged), diagnose(judged, found)
+    texts = {
+        "claims.csv": _claims_csv(found),
+        **{f"{each.table.key}.csv": table_csv(each.table) for each in tables},
+        **{f"{table.key}.csv": table_csv(table) for table in diagnosis.tables},
+        **{f"{plot.key}.csv": plot_csv(plot) for plot in figures},
+    }
+    for plot in figures:
+        with replaced_file(folder / FOLDER / f"{plot.key}.png") as beside:
+            beside.write_bytes(png(plot))
+    for name, text in texts.items():
+        with replaced_file(folder / FOLDER / name) as beside:
+            beside.write_text(text, encoding="utf-8", newline="")
+    document = folder / "reproduction.md"
+    with replaced_file(document) as beside:
+        beside.write_text(_document(judged, found, tables, figures, diagnosis), encoding="utf-8", newline="")
+    return document
+
+
+def summary(found: Sequence[Finding]) -> str:
+    """What agrees with the paper and what does not, as one plain paragraph."""
+    names: Mapping[str, str] = {
+        "holds": "Agrees with the paper, or with what its review hoped for",
+        "does not hold": "Does not hold here",
+        "the opposite": "The opposite comes out for",
+        "cannot be told": "Cannot be told from so few seeds and prompts",
+    }
+    sentences = []
+    for verdict in VERDICTS:
+        of_verdict = [finding for finding in found if finding.decision.verdict == verdict]
+        if of_verdict:
+            listed = "; ".join(f"{_phrase(finding.claim.says)} ({told(finding.ours)})" for finding in of_verdict)
+            sentences.append(f"{names[verdict]} ({len(of_verdict)} of {len(found)}): {listed}.")
+    return " ".join(sentences)
+
+
+def _phrase(says: str) -> str:
+    """A claim within a sentence: names keep their capitals."""
+    says = says.removeprefix("… and ")
+    first = says.split(" ")[0]
+    return says if first.isupper() else says[0].lower() + says[1:]
+
+
+def _document(
+    judged: Judgements,
+    found: Sequence[Finding],
+    tables: Sequence[PaperTable],
+    figures: Sequence[ResultPlot],
+    diagnosis: Diagnosis,
+) -> str:
+    parts = [
+        f"# {judged.study.design.title}",
+        *_head(judged),
+        "## The claims, and what comes out here",
+        f"**What agrees and what does not.** {summary(found)}",
+        claims_markdown(found),
+        f"A verdict is decided by the interval alone; each claim's rule is below. {len(found)} intervals of 95% are "
+        "read here: about one in twenty would miss its truth by chance. “–”: the paper's text has no number. "
+        f"[CSV]({FOLDER}/claims.csv)",
+        "### Claim by claim",
+        "\n".join(
+            f"- **{finding.claim.says}** ({finding.claim.where}). {finding.sentence} *{finding.claim.rule.words}*"
+            for finding in found
+        ),
+        "## Tables",
+        *(table_markdown(each.table, FOLDER, each.controls_from) for each in tables),
+        "## Figures",
+        *(plot_markdown(plot, FOLDER) for plot in figures),
+        "## Why",
+        "\n".join(f"- {sentence}" for sentence in diagnosis.sentences),
+        *(table_markdown(table, FOLDER) for table in diagnosis.tables),
+        "## What differs from the paper",
+        "\n".join(f"- {sentence}" for sentence in _DIFFERS),
+        "## How intervals are made",
+        _intervals(len(judged.study.design.seeds)),
+        "## What each run took",
+        _runs(judged.study.made),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(judged: Judgements) -> list[str]:
+    study = judged.study
+    command = "python -m lit_listener study" + (" --quick" if study.design.short else "")
+    made = study.made
+    seconds = sum(made.process_seconds.values())
+    pairs = ", ".join(f"{len(judged.pairs(source)):,} {SOURCE_NAMES[source]}" for source in SOURCES)
+    facts = {
+        "commit": ", ".join(made.commits),
+        "finished": made.finished,
+        "versions": ", ".join(f"{name} {version}" for name, version in made.versions.items()),
+        "machine": made.machine,
+        "took": f"{_hours(seconds)} of process time in {len(made.process_seconds)} runs, {made.processes} at a time: "
+        f"about {_hours(seconds / made.processes)}",
+        "arms and seeds": f"{len(study.arms)} arms, seeds {', '.join(map(str, study.design.seeds))}",
+        "test pairs": f"{pairs}; each in both display orders, {_thoughts(judged)}",
+    }
+    quick = (
+        "**This is the quick form: few steps, few pairs, few seeds. It shows that all of the study runs; its numbers "
+        "mean little, and so do its verdicts.**"
+    )
+    return [
+        f"Written by `{command}`, every number and every verdict; edits are lost when it runs again. The paper: "
+        "Gambashidze et al. 2025, “Listener-Rewarded Thinking in VLMs for Image Preferences”. Here: the same method in "
+        "Shapes, the bundled miniature world.",
+        *([quick] if study.design.short else []),
+        pipe_table(["", ""], [[name, value] for name, value in facts.items()]).replace("---:", "---"),
+    ]
+
+
+def _thoughts(judged: Judgements) -> str:
+    most = max(judged.rollouts(arm, source) for arm in judged.study.arms for source in SOURCES)
+    return f"up to {most} thoughts an order" if most > 1 else "one thought an order"
+
+
+def _intervals(seeds: int) -> str:
+    if seeds == 1:
+        return (
+            "There is one seed, so that intervals are over prompts alone (percentile bootstrap of whole prompts, 2,000 "
+            "draws): what another seed would give is not in them, and they are too narrow for any claim about a method."
+        )
+    return (
+        "Brackets are 95% intervals over seeds and prompts. Every seed's judge was asked about the same prompts, so "
+        "each of 2,000 draws takes seeds with replacement and, independently, prompts with replacement (the pigeonhole "
+        "bootstrap, Owen 2007). Differences take the same seeds and prompts on both sides. A bootstrap of few seeds is "
+        f"too narrow: with {seeds}, what a draw of seeds moves is expanded so that seeds alone would give Student's "
+        "interval of the seeds' means. Noise of single answers counts more than once, so that intervals rather err on "
+        "the wide side. Where all values are alike an interval has no width; that is no proof of certainty."
+    )
+
+
+def _runs(made: Made) -> str:
+    rows = [[name, f"{seconds:,.0f}"] for name, seconds in made.process_seconds.items()]
+    table = pipe_table(["run", "seconds"], rows)
+    return f"<details><summary>{len(rows)} runs</summary>\n\n{table}\n\n</details>"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.0f} minutes"
+
+
+def _claims_csv(found: Sequence[Finding]) -> str:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("key", "claim", "where", "paper", "mean", "low", "high", "verdict", "because", "compares"))
+    for finding in found:
+        claim, interval = finding.claim, finding.ours.interval
+        numbers = (
+            "" if math.isnan(number) else repr(number) for number in (interval.mean, interval.low, interval.high)
+        )
+        paper = "" if claim.paper is None else repr(claim.paper.value)
+        decision = finding.decision
+        writer.writerow(
+            (claim.key, claim.says, claim.where, paper, *numbers, decision.verdict, decision.because, claim.compares)
+        )
+    return text.getvalue()
