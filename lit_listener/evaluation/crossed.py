@@ -22,6 +22,7 @@ Letters: S seeds, C prompts, R resamples.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,7 @@ class Crossed:
         """How many numbers there are."""
         return int(sum((~np.isnan(of_seed)).sum() for of_seed in self.values))
 
-    @property
+    @cached_property
     def defined_prompts(self) -> set[str]:
         """The prompts with a number."""
         return {
@@ -194,8 +195,7 @@ def crossed_parts(a: Crossed, b: Crossed, *, resamples: int = RESAMPLES, seed: i
         )
     names = sorted(a.defined_prompts | b.defined_prompts)
     totals = _sorted_seeds((_totals(a, names), _totals(b, names)), shared=True)
-    rng = np.random.default_rng(seed)
-    u_RS, v_RC = _drawn(rng, a.seeds, resamples), _drawn(rng, len(names), resamples)
+    u_RS, v_RC = _drawn(a.seeds, resamples, seed, 1), _drawn(len(names), resamples, seed, 0)
     mean = _mean(totals[0]) - _mean(totals[1])
     all_C, all_S = np.ones((1, len(names))), np.ones((1, a.seeds))
     by_seeds, by_prompts = (
@@ -205,7 +205,7 @@ def crossed_parts(a: Crossed, b: Crossed, *, resamples: int = RESAMPLES, seed: i
 
 
 def expansion(seeds: int) -> float:
-    """k_S of the module's docstring: by how much the seeds' part of a draw is expanded; at least two seeds."""
+    """k_S of the module's docstring, of at least two seeds."""
     if seeds < 2:
         raise ValueError(f"a spread over seeds takes two or more, got {seeds}")
     return math.sqrt(seeds / (seeds - 1)) * (float(_T[seeds - 2]) / _Z if seeds - 2 < len(_T) else 1.0)
@@ -250,9 +250,13 @@ def _sorted_seeds(sides: Sequence[_Totals], shared: bool) -> list[_Totals]:
     return [(sums[order], counts[order]) for sums, counts in sides]
 
 
-def _drawn(rng: np.random.Generator, size: int, resamples: int) -> _Floats:
-    """How often each of some things is drawn, [R, size]."""
-    return rng.multinomial(size, np.full(size, 1 / size), size=resamples).astype(np.float64)
+@lru_cache(maxsize=16)
+def _drawn(size: int, resamples: int, *stream: int) -> _Floats:
+    """How often each of some things is drawn, [R, size]; the same numbers whenever the same are asked for."""
+    rng = np.random.default_rng(stream)
+    drawn_RN: _Floats = rng.multinomial(size, np.full(size, 1 / size), size=resamples).astype(np.float64)
+    drawn_RN.setflags(write=False)
+    return drawn_RN
 
 
 def _ratio(totals: _Totals, u_RS: _Floats, v_RC: _Floats) -> _Floats:
@@ -271,13 +275,11 @@ def _bootstrap(sides: Sequence[_Totals], shared_seeds: bool, resamples: int, see
     mean = means[0] - sum(means[1:])
     if prompts < 2:
         return Interval(mean, math.nan, math.nan)
-    rng = np.random.default_rng(seed)
-    v_RC, all_C = _drawn(rng, prompts, resamples), np.ones((1, prompts))
-    draws, u_RS = [], np.empty((0, 0))
-    for (sums, counts), of_side in zip(sides, means, strict=True):
+    v_RC, all_C = _drawn(prompts, resamples, seed, 0), np.ones((1, prompts))
+    draws = []
+    for side, ((sums, counts), of_side) in enumerate(zip(sides, means, strict=True)):
         seeds = len(sums)
-        if not (len(u_RS) and shared_seeds):
-            u_RS = _drawn(rng, seeds, resamples)
+        u_RS = _drawn(seeds, resamples, seed, 1 if shared_seeds else 1 + side)
         moved_R = _ratio((sums, counts), u_RS, all_C) - of_side if seeds > 1 else np.zeros(resamples)
         # NaN where the drawn seeds have no number: such a draw is left out.
         draws.append(_ratio((sums, counts), u_RS, v_RC) + ((expansion(seeds) - 1) * moved_R if seeds > 1 else 0.0))

@@ -93,7 +93,7 @@ def _accuracy_claims() -> Iterable[Claim]:
     )
     yield gain(
         "listener_out_of_domain_clear",
-        "… and where voters are clear",
+        "The listener raises accuracy out of domain where voters are clear",
         "Table 5",
         papers.LISTENER_WITH.less(papers.GRPO_WITH),
         "GRPO + listener less that of GRPO, clear held-out pairs",

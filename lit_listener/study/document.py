@@ -96,8 +96,7 @@ def summary(found: Sequence[Finding]) -> str:
 
 def _phrase(says: str) -> str:
     """A claim within a sentence: names keep their capitals."""
-    says = says.removeprefix("… and ")
-    first = says.split(" ")[0]
+    first = says.split(" ", maxsplit=1)[0]
     return says if first.isupper() else says[0].lower() + says[1:]
 
 
@@ -164,7 +163,7 @@ def _head(judged: Judgements) -> list[str]:
         "Gambashidze et al. 2025, “Listener-Rewarded Thinking in VLMs for Image Preferences”. Here: the same method in "
         "Shapes, the bundled miniature world.",
         *([quick] if study.design.short else []),
-        pipe_table(["", ""], [[name, value] for name, value in facts.items()]).replace("---:", "---"),
+        pipe_table(["", ""], [[name, value] for name, value in facts.items()], texts=2),
     ]
 
 

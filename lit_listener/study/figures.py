@@ -85,7 +85,7 @@ def figure_1(judged: Judgements, source: str, ending: str = "") -> ResultPlot:
     return ResultPlot(
         f"figure_1{ending}",
         f"Accuracy, and answers that contradict their own thoughts ({SOURCE_NAMES[source]})",
-        "",
+        "trained with",
         "share",
         tuple(curves),
         kind="bars",

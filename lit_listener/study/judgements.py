@@ -59,6 +59,7 @@ class Judgements:
             )
         self.study = study
         self._judged: dict[tuple[str, str], tuple[JudgedRollouts, ...]] = {}
+        self._means: dict[tuple[str, str, int], list[list[float | None] | None]] = {}
 
     def __contains__(self, arm: str) -> bool:
         return arm in self.study.arms
@@ -106,11 +107,13 @@ class Judgements:
 
     def mean_at(self, arm: str, source: str, k: int = 1, keep: Keep = every) -> Crossed:
         """What the mean score of k thoughts is worth on each pair; nothing where there are fewer."""
-        return self._of_rollouts(arm, source, lambda of: mean_at(of, k), keep)
+        if (arm, source, k) not in self._means:
+            self._means[arm, source, k] = [mean_at(of, k) for of in self.judged(arm, source)]
+        return self._kept(arm, source, self._means[arm, source, k], keep)
 
     def majority_at(self, arm: str, source: str, k: int) -> Crossed:
         """What the majority of k answers is worth on each pair; nothing where there are fewer."""
-        return self._of_rollouts(arm, source, lambda of: majority_at(of, k), every)
+        return self._kept(arm, source, [majority_at(of, k) for of in self.judged(arm, source)], every)
 
     def rollouts(self, arm: str, source: str) -> int:
         """How many thoughts every pair has in each display order, with every seed."""
@@ -151,13 +154,14 @@ class Judgements:
 
         return self.over_rows(arm, source, right)
 
-    def _of_rollouts(
-        self, arm: str, source: str, values: Callable[[JudgedRollouts], list[float | None] | None], keep: Keep
-    ) -> Crossed:
-        judged = self.judged(arm, source)
-        found = [values(of) or [None] * len(of.pairs) for of in judged]
+    def _kept(self, arm: str, source: str, found: Sequence[list[float | None] | None], keep: Keep) -> Crossed:
+        """The numbers of some pairs, given those of all pairs by seed; None for a seed that has none."""
         chosen = [
-            [(value, pair.prompt_id) for value, pair in zip(of_seed, of.pairs, strict=True) if keep(pair)]
-            for of_seed, of in zip(found, judged, strict=True)
+            [
+                (value, pair.prompt_id)
+                for value, pair in zip(values or [None] * len(of.pairs), of.pairs, strict=True)
+                if keep(pair)
+            ]
+            for values, of in zip(found, self.judged(arm, source), strict=True)
         ]
         return crossed([[value for value, _ in of] for of in chosen], [[prompt for _, prompt in of] for of in chosen])

@@ -56,12 +56,12 @@ def claims_markdown(found: Sequence[Finding]) -> str:
         ]
         for finding in found
     ]
-    return pipe_table(["claim", "in the paper", "paper, points", "here, points", "verdict"], rows)
+    return pipe_table(["claim", "in the paper", "paper, points", "here, points", "verdict"], rows, texts=2)
 
 
-def pipe_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; numbers stand right, and names left."""
-    lines = [columns, ["---", *("---:" for _ in columns[1:])], *rows]
+def pipe_table(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
+    """A table whose first columns are texts, which stand left; numbers stand right."""
+    lines = [columns, ["---" if place < texts else "---:" for place in range(len(columns))], *rows]
     return "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
 
 

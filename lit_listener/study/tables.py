@@ -244,7 +244,7 @@ def _thinking_cells(told: tuple[Published, Published] | None) -> tuple[Measured,
 
 def _mean_at(judged: Judgements, arm: str, source: str, k: int) -> Measured:
     if not arm:
-        return undefined("it is not here")
+        return undefined("nothing here answers to it")
     if arm not in judged:
         return undefined(NO_ARM)
     return crossed_measured(judged.mean_at(arm, source, k), none=f"this judge was asked fewer than {k} times")

@@ -147,7 +147,9 @@ def _made_of(more: Crossed, less: Crossed, paper: float) -> tuple[Measured, ...]
         nothing = undefined(difference.reason, "points")
         return difference, nothing, nothing, claimed, undefined(difference.reason, "number")
     times = times_as_many(difference.interval, paper)
-    needed = Measured(Interval(times, times, times), difference.rows, difference.clusters, "number")
+    needed = Measured(
+        Interval(times, times, times), difference.rows, difference.clusters, "number" if times < 10 else "count"
+    )
     if more.seeds < 2:
         return difference, undefined("one seed tells nothing of others", "points"), difference, claimed, needed
     parts = crossed_parts(more, less)
@@ -215,8 +217,8 @@ def _cost_of_contradicting(judged: Judgements) -> Iterator[str]:
     else:
         says = "contradicting oneself is not seen to cost accuracy, so that fewer contradictions need not gain any"
     yield (
-        "**Contradictions and accuracy.** Under GRPO, held-out, completions that do not contradict themselves are "
-        f"right more often by {told(cost)}: {says}."
+        "**Contradictions and accuracy.** Under GRPO, held-out, the accuracy of completions that do not contradict "
+        f"themselves less that of those that do is {told(cost)}: {says}."
     )
 
 

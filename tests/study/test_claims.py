@@ -1,0 +1,91 @@
+import pytest
+
+from lit_listener.study import papers
+from lit_listener.study.claims import all_claims, findings
+from lit_listener.study.judgements import Judgements
+from lit_listener.study.verdicts import Above
+from tests.study.simulating import Judge, study
+
+DIRECTED = (
+    "zero_shot",
+    "listener_in_domain",
+    "sft_out_of_domain",
+    "listener_out_of_domain",
+    "listener_out_of_domain_clear",
+    "contradictions_by_rule",
+    "contradictions_by_listener",
+    "listener_needs_thinking",
+    "listener_relies_more",
+    "disagreement_grpo",
+    "disagreement_grpo_listener",
+    "random_listener_accuracy",
+    "random_listener_contradictions",
+)
+
+
+@pytest.fixture(scope="module")
+def verdicts(judged):
+    return {finding.claim.key: finding for finding in findings(judged)}
+
+
+@pytest.mark.parametrize("key", [*DIRECTED, "grpo_needs_no_thinking"])
+def test_effects_that_are_there_are_found(verdicts, key):
+    assert verdicts[key].decision.verdict == "holds", verdicts[key].sentence
+
+
+def test_effects_turned_round_are_found_turned_round(turned_round):
+    found = {finding.claim.key: finding.decision.verdict for finding in findings(turned_round)}
+    assert {key: found[key] for key in DIRECTED} == dict.fromkeys(DIRECTED, "the opposite")
+    assert found["grpo_needs_no_thinking"] == "does not hold"
+
+
+def test_few_pairs_tell_nothing():
+    few = Judgements(study({key: Judge() for key in ("start", "grpo", "grpo_listener")}, seeds=2, pairs=6))
+    equal = [each for each in findings(few) if each.claim.key.startswith(("zero", "listener", "contradictions"))]
+    assert len(equal) == 8
+    assert {finding.decision.verdict for finding in equal} == {"cannot be told"}
+
+
+def test_a_vote_that_helps_much_is_no_small_one():
+    # Three answers of 0.7 vote rightly with 0.7³ + 3 · 0.7² · 0.3 = 0.784, up to what is common to a pair: +8 points.
+    many = Judgements(study({"grpo": Judge(held_out=0.7)}, rollouts=3, pairs=150, spread=0.0))
+    found = {finding.claim.key: finding for finding in findings(many)}["majority_grpo"]
+    assert 0.05 < found.ours.interval.mean < 0.11
+    assert found.decision.verdict == "does not hold"
+
+
+def test_an_arm_that_is_not_there_is_named(verdicts):
+    finding = verdicts["beats_listener_only"]
+    assert finding.decision.verdict == "cannot be told"
+    assert finding.decision.because == "this study has no such arm: listener_only"
+    assert "not measured" in finding.sentence
+
+
+def test_sentences_tell_ours_and_the_papers(verdicts):
+    sentence = verdicts["contradictions_by_rule"].sentence
+    assert sentence.startswith("Contradictions of GRPO less those of GRPO + listener, clear held-out pairs, by rule: +")
+    assert "the paper has +1.8 (Table 4). Holds: the whole interval lies above 0." in sentence
+
+
+def test_claims_are_of_the_papers_numbers():
+    claims = {claim.key: claim for claim in all_claims()}
+    assert len(claims) == len(all_claims())
+    # By hand from Tables 3, 4 and 5: 67.2 - 55.4, 67.4 - 67.2, 10.1 - 8.3, 76 - 70 and (76 - 70) - (72 - 73).
+    by_hand = {
+        "zero_shot": 0.118,
+        "listener_in_domain": 0.002,
+        "contradictions_by_rule": 0.018,
+        "listener_needs_thinking": 0.06,
+        "listener_relies_more": 0.07,
+    }
+    for key, value in by_hand.items():
+        assert claims[key].paper.value == pytest.approx(value, abs=1e-9)
+        assert isinstance(claims[key].rule, Above)
+        assert claims[key].rule.claimed == claims[key].paper.value
+
+
+def test_errors_of_the_papers_differences_add_as_squares():
+    # sqrt(1.2² + 1.2²) = 1.697 points; a number without an error makes a difference without one.
+    assert papers.GRPO_WITH.less(papers.GRPO_WITHOUT).error == pytest.approx(0.01697, abs=1e-5)
+    assert papers.GRPO.less(papers.ZERO_SHOT).error is None
+    assert papers.LISTENER_WITH.less(papers.CONTRADICTIONS_GRPO).where == "Table 5, Table 4"

@@ -1,0 +1,91 @@
+import csv
+import re
+
+import pytest
+
+from lit_listener.study import document
+from lit_listener.study.claims import findings
+from lit_listener.study.document import summary, write_document
+from tests.study.simulating import Judge, study
+
+
+@pytest.fixture(scope="module")
+def written(as_claimed, tmp_path_factory):
+    return write_document(as_claimed, tmp_path_factory.mktemp("docs"))
+
+
+def test_it_says_how_it_was_made(written):
+    head = written.read_text().split("## The claims")[0]
+    assert head.startswith("# A simulated study\n\nWritten by `python -m lit_listener study`, ")
+    # 7 arms of 4 seeds at 90 s are 42 minutes, and half of that two at a time.
+    for told in (
+        *("0123abc", "python 3.11.9, torch 2.9.0", "a processor, 2 cores", "2025-11-21", "7 arms, seeds 0, 1, 2, 3"),
+        "42 minutes of process time in 28 runs, 2 at a time: about 21 minutes",
+        "80 held-in, 80 held-out; each in both display orders, up to 2 thoughts an order",
+    ):
+        assert told in head
+    assert "**This is the quick form" not in head
+
+
+def test_its_links_lead_to_files_beside_it(written):
+    links = re.findall(r"\]\(([^)]+)\)", written.read_text())
+    assert len(links) == len(set(links)) == 8 + 8 + 4 + 2 + 1  # pictures; CSVs of figures, tables, diagnostics, claims
+    assert {path.name for path in (written.parent / "reproduction").iterdir()} == {link.split("/")[1] for link in links}
+    for link in links:
+        assert (written.parent / link).stat().st_size > 0
+        if link.endswith(".png"):
+            assert (written.parent / link).read_bytes().startswith(b"\x89PNG")
+
+
+def test_tables_are_whole(written):
+    block = None
+    for line in written.read_text().splitlines():
+        if not line.startswith("|"):
+            block = None
+            continue
+        cells = len(re.findall(r"(?<!\\)\|", line))
+        assert cells == (block or cells), line
+        block = cells
+    assert "| *controls, which the paper lacks* |" in written.read_text()
+    assert "nan" not in written.read_text().lower().replace("finance", "")
+
+
+def test_verdicts_are_the_same_in_text_table_and_csv(written, judged):
+    text = written.read_text()
+    with (written.parent / "reproduction" / "claims.csv").open() as file:
+        rows = {row["key"]: row for row in csv.DictReader(file)}
+    for finding in findings(judged):
+        claim = finding.claim
+        assert rows[claim.key]["verdict"] == finding.decision.verdict
+        assert re.search(rf"\| {re.escape(claim.says)} \|.*\| \*\*{finding.decision.verdict}\*\* \|", text)
+        assert finding.sentence in text
+    assert float(rows["zero_shot"]["mean"]) == pytest.approx(0.2, abs=0.1)
+    assert rows["beats_listener_only"]["mean"] == ""
+
+
+def test_the_paragraph_names_every_claim_once(judged):
+    found = findings(judged)
+    paragraph = summary(found)
+    assert paragraph.count(" of 22)") >= 2
+    for finding in found:
+        assert paragraph.lower().count(finding.claim.says.lower() + " (") == 1
+    assert "GRPO beats zero-shot reasoning (+" in paragraph
+
+
+def test_the_quick_form_warns(tmp_path, monkeypatch):
+    monkeypatch.setattr(document, "png", lambda plot: b"")  # pictures take most of the time
+    judges = {key: Judge() for key in ("grpo", "grpo_listener")}
+    text = write_document(study(judges, seeds=1, pairs=12, short=True), tmp_path).read_text()
+    assert "`python -m lit_listener study --quick`" in text
+    assert "**This is the quick form" in text
+    assert "There is one seed, so that intervals are over prompts alone" in text
+
+
+def test_nothing_is_left_half_written(tmp_path, monkeypatch):
+    def broken(plot):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(document, "png", broken)
+    with pytest.raises(OSError, match="disk full"):
+        write_document(study({"grpo": Judge()}, seeds=1, pairs=6), tmp_path)
+    assert not list(tmp_path.rglob("*.*"))

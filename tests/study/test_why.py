@@ -1,0 +1,73 @@
+import math
+
+import numpy as np
+import pytest
+
+from lit_listener.evaluation.statistics import Interval
+from lit_listener.study.claims import findings
+from lit_listener.study.judgements import Judgements
+from lit_listener.study.why import diagnose, times_as_many
+from tests.study.simulating import Judge, study
+
+
+def said(judged):
+    diagnosis = diagnose(judged, findings(judged))
+    return {sentence.split(".**")[0].strip("*"): sentence for sentence in diagnosis.sentences}, diagnosis
+
+
+def test_times_as_many_by_hand():
+    # A half width of 1.96 points is an error of 1 point. For 2.8 points, ((1.96 + 0.84) · 1 / 2.8)² = 1; for half of
+    # that, four times as much.
+    interval = Interval(0.0, -0.0196, 0.0196)
+    assert times_as_many(interval, 0.028) == pytest.approx(1.0, abs=0.01)
+    assert times_as_many(interval, 0.014) == pytest.approx(4.0, abs=0.03)
+
+
+def test_what_it_promises_is_kept():
+    # The power of a z-test with n times the data, by simulation.
+    interval, effect = Interval(0.0, -0.0196, 0.0196), 0.02
+    error = 0.01 / math.sqrt(times_as_many(interval, effect))
+    draws = np.random.default_rng(0).normal(effect, error, 20_000)
+    assert np.mean(np.abs(draws) > 1.96 * error) == pytest.approx(0.8, abs=0.01)
+
+
+def test_sentences_follow_the_numbers(judged, turned_round):
+    claimed, _ = said(judged)
+    assert "is not seen to cost accuracy, so that “out of domain”" in claimed["Shift"]
+    assert "Thinking" not in claimed  # GRPO loses nothing without, as claimed: there is nothing to explain
+    assert "What disagreement is" not in claimed
+    other, _ = said(turned_round)
+    assert "Without thoughts GRPO's reasoner is right" in other["Thinking"]
+    assert (
+        "of the completions whose listener is more than half of the way apart contradict"
+        in (other["What disagreement is"])
+    )
+    assert "Room (held-in)" not in claimed  # these pairs are no Shapes pairs: nobody knows what is drawn
+
+
+def test_a_shift_that_costs_accuracy_is_said():
+    sentences, _ = said(Judgements(study({"grpo": Judge(held_in=0.9, held_out=0.5)})))
+    assert "a new renderer costs accuracy" in sentences["Shift"]
+    assert "Seeds" not in sentences  # there is no listener to compare with
+
+
+def test_seeds_or_prompts_whichever_makes_the_interval_wide():
+    judges = {"grpo": Judge(), "grpo_listener": Judge()}
+    spread, _ = said(Judgements(study(judges, spread=0.15)))
+    assert "more seeds would narrow it most" in spread["Seeds"]
+    one, diagnosis = said(Judgements(study(judges, seeds=1)))
+    assert one["Seeds"] == "**Seeds.** There is one seed: nothing here tells what another would give."
+    seeds_alone = diagnosis.tables[1].lines[0].cells[1]
+    assert seeds_alone.reason == "one seed tells nothing of others"
+
+
+def test_the_reading_table_parts_contradicting_completions_from_others(judged, as_claimed):
+    _, diagnosis = said(judged)
+    lines = {line.key: line.cells[1].interval.mean for line in diagnosis.tables[0].lines}
+    rows = [row for of_seed in as_claimed.arms["grpo"].on("held_out") for row in of_seed]
+    for key, contradicts in (("contradicting", True), ("consistent", False)):
+        right = [row.correct for row in rows if row.contradicts == contradicts]
+        assert lines[f"grpo/{key}"] == pytest.approx(np.mean(right))
+    stated = [row.stated_verdict == row.label for row in rows]
+    assert lines["grpo/stated"] == pytest.approx(np.mean(stated))
+    assert lines["grpo/listener"] == pytest.approx(np.mean([row.listener_p_correct > 0.5 for row in rows]))
