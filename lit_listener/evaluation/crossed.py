@@ -100,7 +100,7 @@ class Crossed:
 
 @dataclass(frozen=True)
 class Parts:
-    """How wide an interval would be if only seeds, or only prompts, were drawn."""
+    """The interval if only seeds, or only prompts, were drawn."""
 
     seeds: Interval
     prompts: Interval
@@ -118,7 +118,7 @@ def crossed_interval(sample: Crossed, *, resamples: int = RESAMPLES, seed: int =
     Args:
         sample: The numbers.
         resamples: Bootstrap draws, at least 1.
-        seed: Seed of the draws; neither the order of rows nor that of seeds makes a difference.
+        seed: Seed of the draws; the order of rows and of seeds makes no difference.
 
     Returns:
         The mean and its bounds; all NaN where there is no number, NaN bounds where they are all of one prompt.
@@ -212,8 +212,7 @@ def expansion(seeds: int) -> float:
 
 
 _UNDEFINED = Interval(math.nan, math.nan, math.nan)
-_Totals = tuple[_Floats, _Floats]
-"""Sums and numbers of the values of each seed and prompt, both [S, C]."""
+_Totals = tuple[_Floats, _Floats]  # sums and numbers of the values of each seed and prompt, both [S, C]
 
 
 def _mean(totals: _Totals) -> float:

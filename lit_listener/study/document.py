@@ -61,6 +61,7 @@ def write_document(study: Study, folder: Path) -> Path:
     tables, figures, diagnosis = all_tables(judged), all_figures(judged), diagnose(judged, found)
     texts = {
         "claims.csv": _claims_csv(found),
+        "runs.csv": _runs_csv(study.made),
         **{f"{each.table.key}.csv": table_csv(each.table) for each in tables},
         **{f"{table.key}.csv": table_csv(table) for table in diagnosis.tables},
         **{f"{plot.key}.csv": plot_csv(plot) for plot in figures},
@@ -132,8 +133,7 @@ def _document(
         "\n".join(f"- {sentence}" for sentence in _DIFFERS),
         "## How intervals are made",
         _intervals(len(judged.study.design.seeds)),
-        "## What each run took",
-        _runs(judged.study.made),
+        f"What each of the {len(judged.study.made.process_seconds)} runs took: [CSV]({FOLDER}/runs.csv)",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -188,10 +188,8 @@ def _intervals(seeds: int) -> str:
     )
 
 
-def _runs(made: Made) -> str:
-    rows = [[name, f"{seconds:,.0f}"] for name, seconds in made.process_seconds.items()]
-    table = pipe_table(["run", "seconds"], rows)
-    return f"<details><summary>{len(rows)} runs</summary>\n\n{table}\n\n</details>"
+def _runs_csv(made: Made) -> str:
+    return _csv([("run", "seconds"), *((name, f"{seconds:.1f}") for name, seconds in made.process_seconds.items())])
 
 
 def _hours(seconds: float) -> str:
@@ -199,9 +197,9 @@ def _hours(seconds: float) -> str:
 
 
 def _claims_csv(found: Sequence[Finding]) -> str:
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("key", "claim", "where", "paper", "mean", "low", "high", "verdict", "because", "compares"))
+    rows: list[tuple[str, ...]] = [
+        ("key", "claim", "where", "paper", "mean", "low", "high", "verdict", "because", "compares")
+    ]
     for finding in found:
         claim, interval = finding.claim, finding.ours.interval
         numbers = (
@@ -209,7 +207,13 @@ def _claims_csv(found: Sequence[Finding]) -> str:
         )
         paper = "" if claim.paper is None else repr(claim.paper.value)
         decision = finding.decision
-        writer.writerow(
+        rows.append(
             (claim.key, claim.says, claim.where, paper, *numbers, decision.verdict, decision.because, claim.compares)
         )
+    return _csv(rows)
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

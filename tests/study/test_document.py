@@ -29,7 +29,9 @@ def test_it_says_how_it_was_made(written):
 
 def test_its_links_lead_to_files_beside_it(written):
     links = re.findall(r"\]\(([^)]+)\)", written.read_text())
-    assert len(links) == len(set(links)) == 8 + 8 + 4 + 2 + 1  # pictures; CSVs of figures, tables, diagnostics, claims
+    assert (
+        len(links) == len(set(links)) == 8 + 8 + 4 + 2 + 1 + 1
+    )  # pictures; CSVs of figures, tables, diagnostics, claims, runs
     assert {path.name for path in (written.parent / "reproduction").iterdir()} == {link.split("/")[1] for link in links}
     for link in links:
         assert (written.parent / link).stat().st_size > 0
@@ -61,6 +63,8 @@ def test_verdicts_are_the_same_in_text_table_and_csv(written, judged):
         assert finding.sentence in text
     assert float(rows["zero_shot"]["mean"]) == pytest.approx(0.2, abs=0.1)
     assert rows["beats_listener_only"]["mean"] == ""
+    runs = (written.parent / "reproduction" / "runs.csv").read_text().splitlines()
+    assert runs[:2] == ["run,seconds", "arms/start/seed0/test,90.0"]
 
 
 def test_the_paragraph_names_every_claim_once(judged):
