@@ -12,7 +12,8 @@ from lit_listener.data.records import Demonstration, Demonstrator, ListSource, R
 from lit_listener.data.shapes.renderers import RENDERERS
 from lit_listener.data.shapes.scenes import Scene, attempt, random_prompt
 from lit_listener.data.shapes.traces import attribute_marks
-from lit_listener.data.shapes.world import SPLITS, Split, Voters
+from lit_listener.data.shapes.world import Voters
+from lit_listener.data.simulated.pairs import SPLITS, Split
 
 
 @dataclass(frozen=True, eq=False)

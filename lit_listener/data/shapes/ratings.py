@@ -13,8 +13,10 @@ import numpy as np
 from lit_listener.data.records import Demonstration, Demonstrator, RatedImage, RatedSource, Shown
 from lit_listener.data.shapes.renderers import RENDERERS, Renderer
 from lit_listener.data.shapes.scenes import Scene, attempt, random_prompt
-from lit_listener.data.shapes.traces import attribute_marks, check_mix
-from lit_listener.data.shapes.world import SPLITS, Split, Voters, check_world
+from lit_listener.data.shapes.traces import attribute_marks
+from lit_listener.data.shapes.world import Voters
+from lit_listener.data.simulated.habits import check_mix, draw_habit
+from lit_listener.data.simulated.pairs import SPLITS, Split, check_world
 
 _STREAM = 71  # keeps these pictures' streams apart from the pairs' (seed, split, index)
 _LOWEST, _HIGHEST = 1, 5
@@ -59,7 +61,7 @@ class ShapesRatings(RatedSource):
     """
 
     def __init__(self, renderers: list[str], size: int, split: Split = "train", seed: int = 0) -> None:
-        check_world(renderers, size, split)
+        check_world(renderers, RENDERERS, size, split)
         self.renderers = tuple(renderers)
         self.size = size
         self.split: Split = split
@@ -139,7 +141,7 @@ class ShapesRatingTraces(Demonstrator):
                 "name a demonstrator of your own as data.traces"
             )
         rng = np.random.default_rng([self.seed, shown.epoch, shown.index])
-        habit = str(rng.choice(list(self.mix), p=list(self.mix.values())))
+        habit = draw_habit(self.mix, rng)
         trace, stars = _HABITS[habit](wanted, scene, self.raters, rng)
         return Demonstration(shown, trace, stars - _LOWEST)
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lit_listener.data.simulated.draws import pick, slip
+
 COUNTS = ("one", "two", "three", "four")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 SHAPES = ("circle", "square", "triangle", "star")
@@ -42,24 +44,15 @@ class Slips:
 
 def random_prompt(rng: np.random.Generator) -> Scene:
     """A wanted scene, uniform over the 96 captions."""
-    return Scene(_pick(rng, COUNTS), _pick(rng, COLOURS), _pick(rng, SHAPES))
+    return Scene(pick(rng, COUNTS), pick(rng, COLOURS), pick(rng, SHAPES))
 
 
 def attempt(wanted: Scene, slips: Slips, rng: np.random.Generator) -> Scene:
     """What a generator with these slips draws when asked for ``wanted``."""
     return replace(
         wanted,
-        count=_slip(rng, COUNTS, wanted.count, slips.count),
-        colour=_slip(rng, COLOURS, wanted.colour, slips.colour),
-        shape=_slip(rng, SHAPES, wanted.shape, slips.shape),
+        count=slip(rng, COUNTS, wanted.count, slips.count),
+        colour=slip(rng, COLOURS, wanted.colour, slips.colour),
+        shape=slip(rng, SHAPES, wanted.shape, slips.shape),
         finish="faded" if rng.random() < slips.faded else "crisp",
     )
-
-
-def _pick(rng: np.random.Generator, words: tuple[str, ...]) -> str:
-    return words[int(rng.integers(len(words)))]
-
-
-def _slip(rng: np.random.Generator, words: tuple[str, ...], wanted: str, probability: float) -> str:
-    others = tuple(word for word in words if word != wanted)
-    return _pick(rng, others) if rng.random() < probability else wanted

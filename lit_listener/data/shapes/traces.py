@@ -6,15 +6,15 @@ verdict sentence before it names the other picture: a fault that accuracy alone 
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from lit_listener.data.records import Demonstration, Demonstrator, Shown, ShownPair, a_pair
 from lit_listener.data.shapes.scenes import COLOURS, COUNTS, FINISHES, SHAPES, Scene
 from lit_listener.data.shapes.world import ShapesPair
+from lit_listener.data.simulated.habits import ORDINALS, better, check_mix, draw_habit, verdict
 
-_ORDINALS = ("first", "second")
 _WORDS = {word: word for words in (COUNTS, COLOURS, FINISHES) for word in words}
 _WORDS |= {shape: shape for shape in SHAPES} | {f"{shape}s": shape for shape in SHAPES}
 
@@ -45,23 +45,10 @@ class ShapesTraces(Demonstrator):
                 "name a demonstrator of your own as data.traces"
             )
         rng = np.random.default_rng([self.seed, shown.epoch, shown.index])
-        habit = str(rng.choice(list(self.mix), p=list(self.mix.values())))
+        habit = draw_habit(self.mix, rng)
         scenes = displayed_scenes(shown)
         trace, answer = _HABITS[habit](pair.wanted, scenes, rng)
         return Demonstration(shown, trace, answer)
-
-
-def check_mix(mix: Mapping[str, float], habits: Collection[str]) -> None:
-    """Refuse a mix that is none of these habits.
-
-    Raises:
-        ValueError: for an unknown habit or shares that do not sum to 1.
-    """
-    unknown = sorted(set(mix) - set(habits))
-    if unknown:
-        raise ValueError(f"mix: unknown habits {unknown}; expected some of {sorted(habits)}")
-    if abs(sum(mix.values()) - 1.0) > 1e-6 or min(mix.values()) < 0:
-        raise ValueError(f"mix: shares must be at least 0 and sum to 1, got {mix}")
 
 
 def displayed_scenes(shown: ShownPair) -> tuple[Scene, Scene]:
@@ -78,26 +65,17 @@ def attribute_accuracy(trace: str, scenes: tuple[Scene, Scene]) -> float:
     What a trace leaves unsaid counts as wrong, so a hasty trace scores low.
     """
     right = 0
-    for ordinal, scene in zip(_ORDINALS, scenes, strict=True):
+    for ordinal, scene in zip(ORDINALS, scenes, strict=True):
         told = re.search(rf"\b{ordinal}: ([^.]*)\.", trace)
         words = {_WORDS.get(word) for word in re.findall(r"[a-z]+", told.group(1))} if told else set()
         right += sum(fact in words for fact in (scene.count, scene.colour, scene.shape, scene.finish))
     return right / 8
 
 
-def _verdict(index: int) -> str:
-    return f"the {_ORDINALS[index]} is better."
-
-
-def _better(scores: tuple[float, float], rng: np.random.Generator) -> int:
-    """Index of the higher score; a coin flip where they are equal."""
-    return int(scores[1] > scores[0]) if scores[0] != scores[1] else int(rng.integers(2))
-
-
 def _describe(wanted: Scene, scenes: tuple[Scene, Scene]) -> str:
     return " ".join(
         f"{ordinal}: {attribute_marks(scene, wanted)}, {scene.finish}, {scene.fit(wanted)} fit."
-        for ordinal, scene in zip(_ORDINALS, scenes, strict=True)
+        for ordinal, scene in zip(ORDINALS, scenes, strict=True)
     )
 
 
@@ -110,20 +88,20 @@ def attribute_marks(scene: Scene, wanted: Scene) -> str:
 
 def _thorough(wanted: Scene, scenes: tuple[Scene, Scene], rng: np.random.Generator) -> tuple[str, int]:
     first, second = (scene.fit(wanted) + 0.5 * (scene.finish == "crisp") for scene in scenes)
-    better = _better((first, second), rng)
-    return f"{_describe(wanted, scenes)} {_verdict(better)}", better
+    winner = better((first, second), rng)
+    return f"{_describe(wanted, scenes)} {verdict(winner)}", winner
 
 
 def _hasty(wanted: Scene, scenes: tuple[Scene, Scene], rng: np.random.Generator) -> tuple[str, int]:
     first, second = (float(scene.colour == wanted.colour) for scene in scenes)
-    better = _better((first, second), rng)
-    seen = " ".join(f"{ordinal}: {scene.colour}." for ordinal, scene in zip(_ORDINALS, scenes, strict=True))
-    return f"{seen} {_verdict(better)}", better
+    winner = better((first, second), rng)
+    seen = " ".join(f"{ordinal}: {scene.colour}." for ordinal, scene in zip(ORDINALS, scenes, strict=True))
+    return f"{seen} {verdict(winner)}", winner
 
 
 def _contradictory(wanted: Scene, scenes: tuple[Scene, Scene], rng: np.random.Generator) -> tuple[str, int]:
-    _, better = _thorough(wanted, scenes, rng)
-    return f"{_describe(wanted, scenes)} {_verdict(1 - better)}", better
+    _, winner = _thorough(wanted, scenes, rng)
+    return f"{_describe(wanted, scenes)} {verdict(1 - winner)}", winner
 
 
 _HABITS: dict[str, Callable[[Scene, tuple[Scene, Scene], np.random.Generator], tuple[str, int]]] = {
