@@ -1,12 +1,13 @@
 """``python -m lit_listener data``: look at a data set, compare two, and write down which pairs a figure was made from.
 
-A data set is named in one of four ways: ``shapes``; the path of a table of pairs; a YAML file with the ``class_path``
-and ``init_args`` of a source, as configs have it; or a published source by its class's name in snake case, its options
-after it (``hpdv2 --path DIR``) or, where two are named, behind a colon (``hpdv2:path=DIR,split=test``).
+A data set is named in one of four ways: ``shapes`` or ``scenes``; the path of a table of pairs; a YAML file with the
+``class_path`` and ``init_args`` of a source, as configs have it; or a published source by its class's name in snake
+case, its options after it (``hpdv2 --path DIR``) or, where two are named, behind a colon
+(``hpdv2:path=DIR,split=test``).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,13 +20,18 @@ from lit_listener.data.look import counts_table, look
 from lit_listener.data.manifest import check_manifest, write_manifest
 from lit_listener.data.overlap import overlap, overlap_table
 from lit_listener.data.records import PairSource
-from lit_listener.data.shapes import RENDERERS, ShapesPairs
+from lit_listener.data.scenes import RENDERERS as SCENES_RENDERERS
+from lit_listener.data.scenes import ScenesPairs
+from lit_listener.data.shapes import RENDERERS as SHAPES_RENDERERS
+from lit_listener.data.shapes import ShapesPairs
 from lit_listener.data.sources.pairs import TablePairs
 from lit_listener.data.sources.table import PairTable
 from lit_listener.training.terminal import wide_terminal
 
 _PROG = "python -m lit_listener data"
 _YAML = (".yaml", ".yml")
+_SIMULATED: dict[str, type[PairSource]] = {"shapes": ShapesPairs, "scenes": ScenesPairs}
+_RENDERERS: Mapping[str, Iterable[str]] = {"shapes": SHAPES_RENDERERS, "scenes": SCENES_RENDERERS}
 
 
 class _Parser(jsonargparse.ArgumentParser):
@@ -67,7 +73,8 @@ def open_source(source: str, options: Sequence[str] = (), **defaults: Any) -> Pa
     """Open a data set as the command line names it.
 
     Args:
-        source: "shapes", a table's path, a YAML file, or a source's name; options behind a colon, as name=value.
+        source: "shapes" or "scenes", a table's path, a YAML file, or a source's name; options behind a colon, as
+            name=value.
         options: further options of the source, as ``--name value``.
         defaults: values of options that are not given, for sources that have them; a YAML file says all itself.
 
@@ -76,10 +83,10 @@ def open_source(source: str, options: Sequence[str] = (), **defaults: Any) -> Pa
         ValueError: No source that can be read, or one with other options.
     """
     name, _, behind = source.partition(":")
-    known: dict[str, type[PairSource]] = {"shapes": ShapesPairs, **source_classes()}
+    known: dict[str, type[PairSource]] = {**_SIMULATED, **source_classes()}
     given = [f"--{option}" for option in behind.split(",") if option]
     if name in known and not Path(source).exists():
-        return _opened(known[name], [*given, *options], f"{_PROG} {name}", defaults)
+        return _opened(known[name], [*given, *options], f"{_PROG} {name}", {**_renderers(name), **defaults})
     if "=" in behind and not Path(source).exists():  # a table's path with options
         return _opened(PairTable, [f"--path={name}", *given, *options], f"{_PROG} {name}", defaults)
     if Path(source).suffix in _YAML:
@@ -130,7 +137,7 @@ def _look(options: list[str]) -> None:
     parser.add_argument("--sheet", type=Path | None, default=None, help="PNG file to write sample pairs to")
     parser.add_argument("--limit", type=int, default=1000, help="pairs to look at, at most, spread over the data set")
     given, others = _known(parser, options)
-    pairs = open_source(given.source, others, **_of_shapes(given.limit), drop_ties=False)
+    pairs = open_source(given.source, others, size=given.limit, drop_ties=False)
     console = wide_terminal()
     if isinstance(pairs, TablePairs):
         console.print(counts_table(pairs))
@@ -158,7 +165,7 @@ def _overlap(options: list[str]) -> None:
     parser.add_argument("--images", type=bool, default=True, help="false compares prompts alone, which is much faster")
     given = parser.parse_args(options)
     names = (given.first, given.second)
-    first, second = (open_source(name, **_of_shapes(given.limit or 1000)) for name in names)
+    first, second = (open_source(name, size=given.limit or 1000) for name in names)
     found = overlap(first, second, distance=given.distance, limit=given.limit, images=given.images)
     console = wide_terminal()
     console.print(overlap_table(found, names))
@@ -178,7 +185,7 @@ def _manifest(options: list[str]) -> None:
     given, others = _known(parser, options)
     if (given.output is None) == (given.check is None):
         raise ValueError("data manifest: name one file, to write with --output or to compare with by --check")
-    pairs = open_source(given.source, others, **_of_shapes(1000))
+    pairs = open_source(given.source, others, size=1000)
     console = wide_terminal()
     if given.check is None:
         digest = write_manifest(pairs, given.output)
@@ -207,12 +214,13 @@ def _known(parser: _Parser, options: list[str]) -> tuple[jsonargparse.Namespace,
     return parser.parse_args(own), others
 
 
-def _of_shapes(size: int) -> dict[str, Any]:
-    return {"renderers": sorted(RENDERERS), "size": size}
+def _renderers(name: str) -> dict[str, Any]:
+    """All renderers of a simulated world; nothing of other sources."""
+    return {"renderers": sorted(_RENDERERS[name])} if name in _RENDERERS else {}
 
 
 def _help_of_source() -> str:
-    named = ", ".join(["shapes", *source_classes()])
+    named = ", ".join([*_SIMULATED, *source_classes()])
     return (
         f"a table's path, a YAML file with class_path and init_args, or one of {named}; options of the source beside "
         "it (--path DIR --split train --fraction 0.16), or behind a colon (hpdv2:path=DIR,split=train, "

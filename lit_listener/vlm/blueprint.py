@@ -1,25 +1,32 @@
-"""The blank model of the Shapes world: a Qwen2.5-VL of 1.3 M parameters, its tokenizer and image processor, untrained.
+"""Blank models for the simulated worlds: a small Qwen2.5-VL, its tokenizer and image processor, untrained.
 
 Everything has the shape of the real thing, only smaller: the same architecture class, patches of 14 and merges of 2,
 a byte-level BPE with Qwen's pre-tokenizer, special tokens and chat format, in which the think and answer tags are
-plain text that straddles tokens. The vocabulary is learned from the world's own sentences.
+plain text that straddles tokens. The vocabulary is learned from a world's own sentences. A blueprint is a size and a
+world; the bundled blank model is ``SHAPES``.
+
+    python -m lit_listener.vlm.blueprint FOLDER CONFIG [--world shapes|scenes] [--size small|medium] [--weights SEED]
 """
 
 import itertools
 import json
-import sys
-from collections.abc import Iterator
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+import yaml
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
-from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2Tokenizer
+from transformers import AutoModelForImageTextToText, GenerationConfig, Qwen2_5_VLConfig, Qwen2Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from lit_listener.data.records import ShownPair
-from lit_listener.data.shapes.renderers import RENDERERS
-from lit_listener.data.shapes.traces import ShapesTraces
-from lit_listener.data.shapes.world import ShapesPairs
+from lit_listener.data.records import Demonstration, ShownPair
+from lit_listener.data.scenes import RENDERERS as SCENES_RENDERERS
+from lit_listener.data.scenes import ScenesPairs, ScenesTraces
+from lit_listener.data.shapes import RENDERERS as SHAPES_RENDERERS
+from lit_listener.data.shapes import ShapesPairs, ShapesTraces
 from lit_listener.tasks import PairwisePreference
 
 SPECIAL_TOKENS = (
@@ -46,37 +53,139 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-CONTEXT_TOKENS = 1024
-_LARGEST_VOCABULARY = 1024
-_CORPUS_PAIRS = 1500
-_INITIALIZER_RANGE = 0.06
-"""Deviation of new weights. At the usual 0.02, a width of 128 looks at its images after 1,000 steps; so after 150."""
 
 
-def write_blank(folder: Path, task: PairwisePreference) -> None:
-    """Write config, tokenizer and image-processor files (no weights) of the blank Shapes model into ``folder``.
+@dataclass(frozen=True)
+class ModelSize:
+    """How large a blank model is."""
+
+    hidden: int
+    """Width of the language model."""
+    intermediate: int
+    """Width inside its feed-forward layers."""
+    layers: int
+    heads: int
+    key_value_heads: int
+    mrope_section: tuple[int, int, int]
+    """Pairs of a head's dimensions that turn with time, height and width; half a head's width in all."""
+    vision_hidden: int
+    vision_intermediate: int
+    vision_depth: int
+    vision_heads: int
+    full_attention_blocks: tuple[int, ...]
+    """Vision blocks that see the whole image; the others see windows of 112 x 112 pixels."""
+    image_side: int
+    """Larger images are scaled down to so many pixels squared."""
+    initializer_range: float
+    """Deviation of new weights. At the usual 0.02, a width of 128 looks at its images after 1,000 steps; at 0.06 after
+    150."""
+    context_tokens: int = 1024
+
+
+SMALL = ModelSize(
+    hidden=128,
+    intermediate=384,
+    layers=4,
+    heads=4,
+    key_value_heads=2,
+    mrope_section=(4, 6, 6),
+    vision_hidden=96,
+    vision_intermediate=192,
+    vision_depth=2,
+    vision_heads=4,
+    full_attention_blocks=(1,),
+    image_side=112,
+    initializer_range=0.06,
+)
+"""1.3 million parameters: trained on a laptop in minutes."""
+MEDIUM = ModelSize(
+    hidden=512,
+    intermediate=1536,
+    layers=8,
+    heads=8,
+    key_value_heads=4,
+    mrope_section=(8, 12, 12),
+    vision_hidden=384,
+    vision_intermediate=1024,
+    vision_depth=6,
+    vision_heads=6,
+    full_attention_blocks=(1, 3, 5),
+    image_side=224,
+    initializer_range=0.03,  # as wide a spread of a layer's outputs as SMALL's: by the root of the widths' ratio
+)
+"""Some 40 million parameters: for a GPU."""
+
+Corpus = Callable[[], Iterator[Demonstration]]
+"""What a world says: demonstrations from which the vocabulary is learned."""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A model's size, and the world that it shall speak of."""
+
+    size: ModelSize
+    corpus: Corpus
+    largest_vocabulary: int = 1024
+
+
+def _shapes_corpus() -> Iterator[Demonstration]:
+    pairs = ShapesPairs(sorted(SHAPES_RENDERERS), size=1500, seed=0)
+    traces = ShapesTraces({"thorough": 0.6, "hasty": 0.4})
+    for index, first in zip(range(len(pairs)), itertools.cycle("ab")):
+        yield traces(ShownPair(pairs[index], first, index))  # type: ignore[arg-type]  # cycle() widens the literal
+
+
+def _scenes_corpus() -> Iterator[Demonstration]:
+    pairs = ScenesPairs(sorted(SCENES_RENDERERS), size=1500, seed=0, drop_ties=False)
+    traces = ScenesTraces({"thorough": 0.6, "hasty": 0.4})
+    for index, first in zip(range(len(pairs)), itertools.cycle("ab")):
+        yield traces(ShownPair(pairs.undrawn(index), first, index))  # type: ignore[arg-type]  # as above
+
+
+SHAPES = Blueprint(SMALL, _shapes_corpus)
+SCENES = Blueprint(MEDIUM, _scenes_corpus, largest_vocabulary=2048)
+WORLDS: Mapping[str, Blueprint] = {"shapes": SHAPES, "scenes": SCENES}
+SIZES: Mapping[str, ModelSize] = {"small": SMALL, "medium": MEDIUM}
+
+
+def write_blank(
+    folder: Path, task: PairwisePreference, blueprint: Blueprint = SHAPES, weights_seed: int | None = None
+) -> None:
+    """Write config, tokenizer and image-processor files of a blank model into ``folder``.
 
     Args:
         folder: where to write; made where missing.
         task: the task whose wording the vocabulary shall cover.
+        blueprint: the model's size and its world.
+        weights_seed: write new weights too, drawn from this seed; None writes none (the bundled blank model's are drawn
+            whenever it is loaded).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = build_tokenizer(task)
-    config = build_config(tokenizer)
+    tokenizer = build_tokenizer(task, blueprint)
+    config = build_config(tokenizer, blueprint.size)
     config.architectures = ["Qwen2_5_VLForConditionalGeneration"]
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     Qwen2VLImageProcessorPil(
-        patch_size=14, merge_size=2, temporal_patch_size=2, min_pixels=56 * 56, max_pixels=112 * 112
+        patch_size=14,
+        merge_size=2,
+        temporal_patch_size=2,
+        min_pixels=56 * 56,
+        max_pixels=blueprint.size.image_side**2,
     ).save_pretrained(folder)
-    GenerationConfig(
+    generation = GenerationConfig(
         eos_token_id=[tokenizer.convert_tokens_to_ids(t) for t in ("<|im_end|>", "<|endoftext|>")],
         pad_token_id=tokenizer.pad_token_id,
-    ).save_pretrained(folder)
+    )
+    if weights_seed is not None:
+        with torch.random.fork_rng():
+            torch.manual_seed(weights_seed)
+            AutoModelForImageTextToText.from_config(config).save_pretrained(folder)
+    generation.save_pretrained(folder)
 
 
-def build_tokenizer(task: PairwisePreference) -> Qwen2Tokenizer:
-    """A byte-level BPE in Qwen's form, trained on the sentences of the Shapes world."""
+def build_tokenizer(task: PairwisePreference, blueprint: Blueprint = SHAPES) -> Qwen2Tokenizer:
+    """A byte-level BPE in Qwen's form, trained on the sentences of a world."""
     trainee = Tokenizer(models.BPE())
     trainee.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -85,12 +194,12 @@ def build_tokenizer(task: PairwisePreference) -> Qwen2Tokenizer:
         ]
     )
     trainer = trainers.BpeTrainer(
-        vocab_size=_LARGEST_VOCABULARY,
+        vocab_size=blueprint.largest_vocabulary,
         min_frequency=2,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    trainee.train_from_iterator(_sentences(task), trainer)
+    trainee.train_from_iterator(_sentences(task, blueprint.corpus), trainer)
     model = json.loads(trainee.to_str())["model"]  # the JSON keeps the merges' order, which is their rank
     tokenizer = Qwen2Tokenizer(
         vocab=model["vocab"],
@@ -98,14 +207,14 @@ def build_tokenizer(task: PairwisePreference) -> Qwen2Tokenizer:
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         additional_special_tokens=list(SPECIAL_TOKENS),
-        model_max_length=CONTEXT_TOKENS,
+        model_max_length=blueprint.size.context_tokens,
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 
 
-def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
-    """The architecture: hidden 128, 4 layers, 4 heads (2 of keys and values), vision depth 2 and width 96."""
+def build_config(tokenizer: Qwen2Tokenizer, size: ModelSize = SMALL) -> Qwen2_5_VLConfig:
+    """The architecture in this size, with a row of embeddings for each token."""
 
     def token(text: str) -> int:
         return int(tokenizer.convert_tokens_to_ids(text))  # type: ignore[arg-type]  # one token, one id
@@ -113,32 +222,36 @@ def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
     return Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
-            "hidden_size": 128,
-            "intermediate_size": 384,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": CONTEXT_TOKENS,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
+            "hidden_size": size.hidden,
+            "intermediate_size": size.intermediate,
+            "num_hidden_layers": size.layers,
+            "num_attention_heads": size.heads,
+            "num_key_value_heads": size.key_value_heads,
+            "max_position_embeddings": size.context_tokens,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": list(size.mrope_section),
+            },
             "rms_norm_eps": 1e-6,
-            "initializer_range": _INITIALIZER_RANGE,
+            "initializer_range": size.initializer_range,
             "tie_word_embeddings": True,
             "bos_token_id": None,
             "eos_token_id": token("<|im_end|>"),
             "pad_token_id": tokenizer.pad_token_id,
         },
         vision_config={
-            "depth": 2,
-            "hidden_size": 96,
-            "intermediate_size": 192,
-            "num_heads": 4,
-            "out_hidden_size": 128,
+            "depth": size.vision_depth,
+            "hidden_size": size.vision_hidden,
+            "intermediate_size": size.vision_intermediate,
+            "num_heads": size.vision_heads,
+            "out_hidden_size": size.hidden,
             "patch_size": 14,
             "spatial_merge_size": 2,
             "temporal_patch_size": 2,
             "window_size": 112,
-            "fullatt_block_indexes": [1],
-            "initializer_range": _INITIALIZER_RANGE,
+            "fullatt_block_indexes": list(size.full_attention_blocks),
+            "initializer_range": size.initializer_range,
         },
         image_token_id=token("<|image_pad|>"),
         video_token_id=token("<|video_pad|>"),
@@ -148,20 +261,34 @@ def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
     )
 
 
-def _sentences(task: PairwisePreference) -> Iterator[str]:
-    pairs = ShapesPairs(sorted(RENDERERS), size=_CORPUS_PAIRS, seed=0)
-    traces = ShapesTraces({"thorough": 0.6, "hasty": 0.4})
-    for index, first in zip(range(_CORPUS_PAIRS), itertools.cycle("ab")):
-        shown = ShownPair(pairs[index], first, index)  # type: ignore[arg-type]  # cycle() widens the literal
-        for message in task.encode(shown).messages:
+def _sentences(task: PairwisePreference, corpus: Corpus) -> Iterator[str]:
+    for demonstration in corpus():
+        for message in task.encode(demonstration.shown).messages:
             yield message["role"] + "\n"
             yield from (part["text"] for part in message["content"] if part["type"] == "text")
         yield "assistant\n"
-        yield task.write(traces(shown))
+        yield task.write(demonstration)
 
 
-if __name__ == "__main__":  # python -m lit_listener.vlm.blueprint FOLDER CONFIG
-    import yaml
+def main(options: Sequence[str] | None = None) -> None:
+    """Write the blank model that the command line asks for."""
+    parser = ArgumentParser(prog="python -m lit_listener.vlm.blueprint", description="Write a blank model.")
+    parser.add_argument("folder", type=Path, help="where to write it")
+    parser.add_argument("config", type=Path, help="a config of the world, whose question the vocabulary shall cover")
+    parser.add_argument(
+        "--world", choices=WORLDS, default="shapes", help="whose sentences the vocabulary is learned of"
+    )
+    parser.add_argument(
+        "--size", choices=SIZES, help="small: 1.3 million parameters; medium: 40; by default its world's"
+    )
+    parser.add_argument("--weights", type=int, metavar="SEED", help="write new weights too, drawn from this seed")
+    given = parser.parse_args(options)
+    blueprint = WORLDS[given.world]
+    if given.size is not None:
+        blueprint = replace(blueprint, size=SIZES[given.size])
+    task = yaml.safe_load(given.config.read_text())["model"]["init_args"]["task"]["init_args"]
+    write_blank(given.folder, PairwisePreference(**task), blueprint, given.weights)
 
-    task_arguments = yaml.safe_load(Path(sys.argv[2]).read_text())["model"]["init_args"]["task"]["init_args"]
-    write_blank(Path(sys.argv[1]), PairwisePreference(**task_arguments))
+
+if __name__ == "__main__":
+    main()
