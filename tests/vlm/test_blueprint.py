@@ -1,22 +1,57 @@
 """The blank model has the real one's form: tags straddle tokens, text comes back, and its files load as a model's."""
 
 import json
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
 
 from lit_listener.data.records import ShownPair
+from lit_listener.data.scenes import RENDERERS as SCENES_RENDERERS
+from lit_listener.data.scenes import ScenesPairs, ScenesTraces
+from lit_listener.data.scenes import scene as scenes
 from lit_listener.data.shapes.renderers import RENDERERS
 from lit_listener.data.shapes.scenes import COLOURS, COUNTS, FINISHES, SHAPES
 from lit_listener.data.shapes.traces import ShapesTraces
 from lit_listener.data.shapes.world import ShapesPairs
-from lit_listener.tasks import Outcome
-from lit_listener.vlm.blueprint import SPECIAL_TOKENS, build_config, write_blank
+from lit_listener.tasks import Outcome, PairwisePreference
+from lit_listener.vlm.blueprint import (
+    MEDIUM,
+    SCENES,
+    SMALL,
+    SPECIAL_TOKENS,
+    build_config,
+    build_tokenizer,
+    main,
+    write_blank,
+)
 from lit_listener.vlm.encoding import label_token_ids
+from lit_listener.vlm.specs import BUNDLED
 from lit_listener.vlm.token_bytes import TokenBytes
 from tests.vlm.tiny import TASK, trained_tokenizer
+
+ROOT = Path(__file__).parent.parent.parent
+CONFIGS = ROOT / "configs"
+
+
+def task_of(config: Path) -> PairwisePreference:
+    return PairwisePreference(**yaml.safe_load(config.read_text())["model"]["init_args"]["task"]["init_args"])
+
+
+@pytest.fixture(scope="module")
+def scenes_tokenizer():
+    return build_tokenizer(task_of(CONFIGS / "scenes" / "instruct.yaml"), SCENES)
+
+
+def parameters(config) -> int:
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in AutoModelForImageTextToText.from_config(config).parameters())
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +146,61 @@ def test_building_twice_gives_the_same_files(blank, tmp_path):
     write_blank(tmp_path / "again", TASK)
     for file in blank.iterdir():
         assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes(), file.name
+
+
+def test_the_bundled_blank_model_is_what_its_command_writes(tmp_path):
+    """The command of ``make assets``, byte for byte."""
+    (command,) = re.findall(r"python -m lit_listener\.vlm\.blueprint (.*)", (ROOT / "Makefile").read_text())
+    _, config = command.split()
+    main([str(tmp_path), str(ROOT / config)])
+    bundled = BUNDLED["shapes-blank"]
+    assert {file.name for file in tmp_path.iterdir()} == {file.name for file in bundled.iterdir()}
+    for file in bundled.iterdir():
+        assert file.read_bytes() == (tmp_path / file.name).read_bytes(), file.name
+
+
+def test_a_medium_model_for_scenes_has_as_many_parameters_as_its_config_says(scenes_tokenizer):
+    count = parameters(build_config(scenes_tokenizer, SCENES.size))
+    assert 20e6 <= count <= 50e6
+    said = re.search(r"blank model of ([\d.]+) million", (CONFIGS / "scenes" / "instruct.yaml").read_text())
+    assert float(said[1]) == pytest.approx(count / 1e6, abs=0.05)
+    assert parameters(build_config(scenes_tokenizer, SMALL)) < 2e6
+
+
+@pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=["small", "medium"])
+def test_a_size_turns_each_pair_of_a_heads_dimensions_once(size):
+    assert 2 * sum(size.mrope_section) == size.hidden // size.heads
+    assert size.image_side % 28 == 0
+    assert max(size.full_attention_blocks) == size.vision_depth - 1
+
+
+def test_the_words_of_scenes_are_tokens_and_its_sentences_come_back(scenes_tokenizer):
+    words = {*scenes.COUNTS, *scenes.COLOURS, *scenes.FINISHES, *scenes.SHAPES, "letter", "letters", "digit", "word"}
+    lengths = {word: len(scenes_tokenizer.encode(f" {word}")) for word in words}
+    assert lengths == dict.fromkeys(words, 1)
+    pairs, traces = ScenesPairs(sorted(SCENES_RENDERERS), 40, split="test"), ScenesTraces({"thorough": 1.0})
+    for index in range(40):
+        text = TASK.write(traces(ShownPair(pairs.undrawn(index), "a", index)))
+        assert scenes_tokenizer.decode(ids := scenes_tokenizer.encode(text)) == text
+        assert len(ids) <= 160  # the new tokens that the configs allow
+
+
+def test_a_blank_model_with_weights_is_loaded_like_any_other(tmp_path):
+    tiny = replace(SMALL, hidden=32, intermediate=32, layers=1, heads=2, key_value_heads=1, mrope_section=(2, 3, 3))
+    tiny = replace(tiny, vision_hidden=32, vision_intermediate=32, vision_depth=2, vision_heads=2, image_side=224)
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        torch.manual_seed(len(name))  # whatever was drawn before
+        write_blank(tmp_path / name, TASK, replace(SCENES, size=tiny), seed)
+    states = {
+        name: AutoModelForImageTextToText.from_pretrained(tmp_path / name).state_dict()
+        for name in ("one", "again", "other")
+    }
+    assert all(torch.equal(weight, states["again"][key]) for key, weight in states["one"].items())
+    assert any(not torch.equal(weight, states["other"][key]) for key, weight in states["one"].items())
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "one", backend="pil")
+    assert processor.size["longest_edge"] == 224 * 224
+    ends = GenerationConfig.from_pretrained(tmp_path / "one").eos_token_id
+    assert AutoTokenizer.from_pretrained(tmp_path / "one").convert_ids_to_tokens(ends) == [
+        "<|im_end|>",
+        "<|endoftext|>",
+    ]

@@ -94,8 +94,13 @@ class Scene:
         return self, replace(self, parts=(second, first, *others), relations=turned)
 
     def read_for(self, wanted: "Scene") -> "Scene":
-        """The reading that fits a prompt best; the picture is judged by what it shows, not by how it came about."""
-        return max(self.readings(), key=lambda reading: reading._fit_as_told(wanted))
+        """The reading that fits a prompt best; the picture is judged by what it shows, not by how it came about.
+
+        A word is read as the word that was asked for, however it is spelt, and never as an object.
+        """
+        words = [part.is_word for part in wanted.parts]
+        likely = [reading for reading in self.readings() if [part.is_word for part in reading.parts] == words]
+        return max(likely or self.readings(), key=lambda reading: reading._fit_as_told(wanted))
 
     def fit(self, wanted: "Scene") -> int:
         """How many things that the prompt asks for this picture shows, bound to one another as asked.
