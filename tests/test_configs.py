@@ -22,6 +22,7 @@ from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig
 from lit_listener.__main__ import main
 from lit_listener.cli import ReasonerCLI, build_cli
 from lit_listener.data import sources
+from lit_listener.data.scenes import HELD_OUT, TRAINED_ON, ScenesPairs
 from lit_listener.data.shapes import ShapesPairs
 from lit_listener.data.sources import ImageGenCoT, PairTable
 from lit_listener.data.sources.pairs import TablePairs
@@ -37,6 +38,8 @@ from tests.vlm.tiny import FOUR_BIT_WIDTHS, write_tiny
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 SHAPES = [path for path in CONFIGS if path.parent.name == "shapes"]
+SCENES = [path for path in CONFIGS if path.parent.name == "scenes" and path.stem != "debug"]
+SCENES_DEBUG = ROOT / "configs" / "scenes" / "debug.yaml"
 QWEN = [path for path in CONFIGS if path.parent.name == "qwen2_5_vl"]
 OVERLAYS = [path for path in CONFIGS if path.parent.name == "hardware"]
 RATING = [path for path in QWEN if path.stem.startswith("rating")]
@@ -88,7 +91,10 @@ def test_the_configs_of_the_bundled_world_are_there():
 def test_the_configs_of_the_papers_and_of_hardware_are_there():
     assert {path.stem for path in QWEN} >= {"grpo_listener", "grpo", *TRAINED}
     assert {path.stem for path in OVERLAYS} >= {"qlora_1gpu", "lora_1gpu", "fsdp_8gpu", "ddp_lora_8gpu", "cpu_debug"}
-    assert len(SHAPES) + len(QWEN) + len(OVERLAYS) + len(DATA) + len(EVALUATION) + len(OBJECTIVE) == len(CONFIGS)
+    sorts = (SHAPES, [*SCENES, SCENES_DEBUG], QWEN, OVERLAYS, DATA, EVALUATION, OBJECTIVE)
+    assert sum(map(len, sorts)) == len(CONFIGS)
+        OBJECTIVE
+    ) == len(CONFIGS)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +107,14 @@ def test_a_config_opens_with_what_it_does_and_the_command_that_runs_it(path):
     assert re.match(r"# [A-Z].*", opening[0])
     place = re.escape(path.relative_to(ROOT).as_posix())
     alone, base, overlay = "", r"--config configs/qwen2_5_vl/\w+\.yaml ", r" --config configs/hardware/\w+\.yaml"
-    before, after = {"shapes": (alone, alone), "qwen2_5_vl": (alone, overlay), "hardware": (base, alone)}[
-        path.parent.name
-    ]
+    before, after = {
+        "shapes": (alone, alone),
+        "scenes": (alone, rf" --run_dir runs/scenes/{path.stem}"),
+        "qwen2_5_vl": (alone, overlay),
+        "hardware": (base, alone),
+    }[path.parent.name]
+    if path == SCENES_DEBUG:
+        before, after = r"--config configs/scenes/\w+\.yaml ", alone
     commands = [line for line in opening if "lit_listener fit" in line]
     assert len(commands) == 1
     assert re.fullmatch(rf"#   python -m lit_listener fit {before}--config {place}{after}", commands[0])
@@ -230,6 +241,57 @@ def test_a_config_runs(path, tmp_path):
         assert main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", "last"]) == 0
         sources = {row.source for row in read_predictions(run / "predictions.parquet")}
         assert sources == set(config["data"]["test"])
+
+
+# ---- the larger world --------------------------------------------------------------------------------------------
+
+
+def scenes(name: str) -> dict[str, Any]:
+    return content(ROOT / "configs" / "scenes" / f"{name}.yaml")
+
+
+def test_the_runs_of_the_larger_world_start_from_what_those_before_them_leave():
+    assert {path.stem for path in SCENES} == {"instruct", "warm_start", "grpo_listener", "grpo"}
+    header = (ROOT / "configs" / "scenes" / "instruct.yaml").read_text()
+    assert "#   python -m lit_listener.vlm.blueprint runs/scenes/blank configs/scenes/instruct.yaml" in header
+    policies = {name: at(scenes(name), "model.init_args.policy") for name in ("instruct", "warm_start", "grpo")}
+    assert policies == {
+        "instruct": {"base": "runs/scenes/blank", "train_vision": True},
+        "warm_start": {"base": "runs/scenes/instruct/model"},  # the --run_dir of the header, and the export's folder
+        "grpo": {"base": "runs/scenes/instruct/model", "start": "runs/scenes/warm_start/model"},
+    }
+    assert scenes("instruct")["export"] == scenes("warm_start")["export"] == {"folder": "model"}
+    assert all("not yet run on a GPU" in path.read_text() for path in SCENES)
+
+
+def test_plain_grpo_of_the_larger_world_differs_in_the_listeners_weight_alone():
+    plain, listened = keys(scenes("grpo")), keys(scenes("grpo_listener"))
+    changed = {key for key in plain.keys() | listened.keys() if plain.get(key) != listened.get(key)}
+    assert changed == {"model.init_args.reward.listener"}
+
+
+def test_the_larger_world_holds_two_renderers_out():
+    for path in SCENES:
+        data = content(path)["data"]
+        assert at(data, "test.held_in.init_args.renderers") == list(TRAINED_ON)
+        assert at(data, "test.held_out.init_args.renderers") == list(HELD_OUT)
+        rewarded = [] if path.stem.startswith("grpo") else HELD_OUT
+        assert at(data, "train.init_args.renderers") == [*TRAINED_ON, *rewarded]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SCENES, ids=lambda path: path.stem)
+def test_a_config_of_the_larger_world_parses_and_runs_with_its_debug_overlay(path, tmp_path):
+    cli = build_cli(["--config", str(path), "--trainer.accelerator", "cpu", "--run_dir", str(tmp_path)], run=False)
+    assert isinstance(cli.datamodule.train, ScenesPairs)
+    assert cli.model.policy_spec.base.startswith("runs/scenes/")
+    configs = ["--config", str(path), "--config", str(SCENES_DEBUG)]
+    options = ["--run_dir", str(tmp_path / "run"), "--trainer.max_steps", "2", "--trainer.val_check_interval", "2"]
+    quiet = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
+    assert main(["fit", *configs, *options, *quiet, "--model.sampling.max_new_tokens", "8"]) == 0
+    header = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert "val/accuracy" in header
+    assert {"reward/total", "sft/loss"} & set(header) == {"reward/total" if "grpo" in path.stem else "sft/loss"}
 
 
 # ---- the papers' configs and the hardware overlays ---------------------------------------------------------------
