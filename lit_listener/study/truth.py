@@ -8,7 +8,8 @@ from functools import cache
 
 from lit_listener.data.records import ShownPair
 from lit_listener.data.shapes import ShapesPairs, attribute_accuracy, displayed_scenes
-from lit_listener.data.shapes.world import SPLITS, ShapesPair, Voters
+from lit_listener.data.shapes.world import ShapesPair, Voters
+from lit_listener.data.simulated.pairs import SPLITS
 from lit_listener.evaluation.judged_pairs import JudgedPair
 from lit_listener.evaluation.prediction import Prediction
 
