@@ -66,6 +66,7 @@ docs: $(STAMP)  ## Build the documentation into site/; a broken link or docstrin
 
 assets: $(STAMP)  ## Make the bundled models anew, from nothing (half an hour)
 	$(BIN)/python -m lit_listener.vlm.blueprint $(ASSETS)/shapes_blank configs/shapes/instruct.yaml
+	$(BIN)/python -m lit_listener.vlm.blueprint $(ASSETS)/shapes_blank_other configs/shapes/instruct.yaml --size other
 	$(BIN)/python -m lit_listener fit --config configs/shapes/instruct.yaml --run_dir runs/assets/instruct
 	rm -rf $(ASSETS)/shapes_instruct && cp -r runs/assets/instruct/model $(ASSETS)/shapes_instruct
 	$(BIN)/python -m lit_listener fit --config configs/shapes/warm_start.yaml --run_dir runs/assets/warm_start

@@ -1,11 +1,12 @@
-"""Blank models for the simulated worlds: a small Qwen2.5-VL, its tokenizer and image processor, untrained.
+"""Blank models for the simulated worlds: a small Qwen2.5-VL or Qwen2-VL, its tokenizer and image processor, untrained.
 
 Everything has the shape of the real thing, only smaller: the same architecture class, patches of 14 and merges of 2,
 a byte-level BPE with Qwen's pre-tokenizer, special tokens and chat format, in which the think and answer tags are
 plain text that straddles tokens. The vocabulary is learned from a world's own sentences. A blueprint is a size and a
 world; the bundled blank model is ``SHAPES``.
 
-    python -m lit_listener.vlm.blueprint FOLDER CONFIG [--world shapes|scenes] [--size small|medium] [--weights SEED]
+    python -m lit_listener.vlm.blueprint FOLDER CONFIG [--world shapes|scenes] [--size small|medium|other] \
+        [--weights SEED]
 """
 
 import itertools
@@ -18,7 +19,7 @@ from pathlib import Path
 import torch
 import yaml
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
-from transformers import AutoModelForImageTextToText, GenerationConfig, Qwen2_5_VLConfig, Qwen2Tokenizer
+from transformers import AutoModelForImageTextToText, GenerationConfig, Qwen2Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -28,6 +29,7 @@ from lit_listener.data.scenes import ScenesPairs, ScenesTraces
 from lit_listener.data.shapes import RENDERERS as SHAPES_RENDERERS
 from lit_listener.data.shapes import ShapesPairs, ShapesTraces
 from lit_listener.tasks import PairwisePreference
+from lit_listener.vlm.sizes import MEDIUM, OTHER, SMALL, ModelSize
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -54,66 +56,6 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-
-@dataclass(frozen=True)
-class ModelSize:
-    """How large a blank model is."""
-
-    hidden: int
-    """Width of the language model."""
-    intermediate: int
-    """Width inside its feed-forward layers."""
-    layers: int
-    heads: int
-    key_value_heads: int
-    mrope_section: tuple[int, int, int]
-    """Pairs of a head's dimensions that turn with time, height and width; half a head's width in all."""
-    vision_hidden: int
-    vision_intermediate: int
-    vision_depth: int
-    vision_heads: int
-    full_attention_blocks: tuple[int, ...]
-    """Vision blocks that see the whole image; the others see windows of 112 x 112 pixels."""
-    image_side: int
-    """Larger images are scaled down to so many pixels squared."""
-    initializer_range: float
-    """Deviation of new weights. At the usual 0.02, a width of 128 looks at its images after 1,000 steps; at 0.06 after
-    150."""
-    context_tokens: int = 1024
-
-
-SMALL = ModelSize(
-    hidden=128,
-    intermediate=384,
-    layers=4,
-    heads=4,
-    key_value_heads=2,
-    mrope_section=(4, 6, 6),
-    vision_hidden=96,
-    vision_intermediate=192,
-    vision_depth=2,
-    vision_heads=4,
-    full_attention_blocks=(1,),
-    image_side=112,
-    initializer_range=0.06,
-)
-"""1.3 million parameters: trained on a laptop in minutes."""
-MEDIUM = ModelSize(
-    hidden=512,
-    intermediate=1536,
-    layers=8,
-    heads=8,
-    key_value_heads=4,
-    mrope_section=(8, 12, 12),
-    vision_hidden=384,
-    vision_intermediate=1024,
-    vision_depth=6,
-    vision_heads=6,
-    full_attention_blocks=(1, 3, 5),
-    image_side=224,
-    initializer_range=0.03,  # as wide a spread of a layer's outputs as SMALL's: by the root of the widths' ratio
-)
-"""Some 40 million parameters: for a GPU."""
 
 Corpus = Callable[[], Iterator[Demonstration]]
 """What a world says: demonstrations from which the vocabulary is learned."""
@@ -145,7 +87,7 @@ def _scenes_corpus() -> Iterator[Demonstration]:
 SHAPES = Blueprint(SMALL, _shapes_corpus)
 SCENES = Blueprint(MEDIUM, _scenes_corpus, largest_vocabulary=2048)
 WORLDS: Mapping[str, Blueprint] = {"shapes": SHAPES, "scenes": SCENES}
-SIZES: Mapping[str, ModelSize] = {"small": SMALL, "medium": MEDIUM}
+SIZES: Mapping[str, ModelSize] = {"small": SMALL, "medium": MEDIUM, "other": OTHER}
 
 
 def write_blank(
@@ -162,8 +104,7 @@ def write_blank(
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(task, blueprint)
-    config = build_config(tokenizer, blueprint.size)
-    config.architectures = ["Qwen2_5_VLForConditionalGeneration"]
+    config = blueprint.size.config(tokenizer)
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     Qwen2VLImageProcessorPil(
@@ -213,54 +154,6 @@ def build_tokenizer(task: PairwisePreference, blueprint: Blueprint = SHAPES) -> 
     return tokenizer
 
 
-def build_config(tokenizer: Qwen2Tokenizer, size: ModelSize = SMALL) -> Qwen2_5_VLConfig:
-    """The architecture in this size, with a row of embeddings for each token."""
-
-    def token(text: str) -> int:
-        return int(tokenizer.convert_tokens_to_ids(text))  # type: ignore[arg-type]  # one token, one id
-
-    return Qwen2_5_VLConfig(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": size.hidden,
-            "intermediate_size": size.intermediate,
-            "num_hidden_layers": size.layers,
-            "num_attention_heads": size.heads,
-            "num_key_value_heads": size.key_value_heads,
-            "max_position_embeddings": size.context_tokens,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 10000.0,
-                "mrope_section": list(size.mrope_section),
-            },
-            "rms_norm_eps": 1e-6,
-            "initializer_range": size.initializer_range,
-            "tie_word_embeddings": True,
-            "bos_token_id": None,
-            "eos_token_id": token("<|im_end|>"),
-            "pad_token_id": tokenizer.pad_token_id,
-        },
-        vision_config={
-            "depth": size.vision_depth,
-            "hidden_size": size.vision_hidden,
-            "intermediate_size": size.vision_intermediate,
-            "num_heads": size.vision_heads,
-            "out_hidden_size": size.hidden,
-            "patch_size": 14,
-            "spatial_merge_size": 2,
-            "temporal_patch_size": 2,
-            "window_size": 112,
-            "fullatt_block_indexes": list(size.full_attention_blocks),
-            "initializer_range": size.initializer_range,
-        },
-        image_token_id=token("<|image_pad|>"),
-        video_token_id=token("<|video_pad|>"),
-        vision_start_token_id=token("<|vision_start|>"),
-        vision_end_token_id=token("<|vision_end|>"),
-        tie_word_embeddings=True,
-    )
-
-
 def _sentences(task: PairwisePreference, corpus: Corpus) -> Iterator[str]:
     for demonstration in corpus():
         for message in task.encode(demonstration.shown).messages:
@@ -279,7 +172,9 @@ def main(options: Sequence[str] | None = None) -> None:
         "--world", choices=WORLDS, default="shapes", help="whose sentences the vocabulary is learned of"
     )
     parser.add_argument(
-        "--size", choices=SIZES, help="small: 1.3 million parameters; medium: 40; by default its world's"
+        "--size",
+        choices=SIZES,
+        help="small: 1.3 million parameters; medium: 40; other: 0.8, of another architecture; by default its world's",
     )
     parser.add_argument("--weights", type=int, metavar="SEED", help="write new weights too, drawn from this seed")
     given = parser.parse_args(options)

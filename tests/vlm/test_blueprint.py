@@ -23,16 +23,14 @@ from lit_listener.data.shapes.traces import ShapesTraces
 from lit_listener.data.shapes.world import ShapesPairs
 from lit_listener.tasks import Outcome, PairwisePreference
 from lit_listener.vlm.blueprint import (
-    MEDIUM,
     SCENES,
-    SMALL,
     SPECIAL_TOKENS,
-    build_config,
     build_tokenizer,
     main,
     write_blank,
 )
 from lit_listener.vlm.encoding import label_token_ids
+from lit_listener.vlm.sizes import MEDIUM, OTHER, SMALL
 from lit_listener.vlm.specs import BUNDLED
 from lit_listener.vlm.token_bytes import TokenBytes
 from tests.vlm.tiny import TASK, trained_tokenizer
@@ -107,7 +105,7 @@ def test_special_tokens_have_ids_of_their_own():
         tokenizer.encode(f"a{token}b")[1:-1] == [index] for token, index in zip(SPECIAL_TOKENS, ids, strict=True)
     )
     assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
-    config = build_config(tokenizer)
+    config = SMALL.config(tokenizer)
     named = {
         "<|image_pad|>": config.image_token_id,
         "<|video_pad|>": config.video_token_id,
@@ -135,7 +133,7 @@ def test_the_files_load_as_they_were_written(blank):
         "<|im_end|>\n<|im_start|>assistant\n"
     )
     assert tokenizer.all_special_ids == built.all_special_ids
-    assert AutoConfig.from_pretrained(blank).to_dict()["text_config"] == build_config(built).to_dict()["text_config"]
+    assert AutoConfig.from_pretrained(blank).to_dict()["text_config"] == SMALL.config(built).to_dict()["text_config"]
     processor = AutoImageProcessor.from_pretrained(blank, backend="pil")
     assert (processor.patch_size, processor.merge_size) == (14, 2)
     ends = GenerationConfig.from_pretrained(blank).eos_token_id
@@ -143,23 +141,33 @@ def test_the_files_load_as_they_were_written(blank):
     assert json.loads((blank / "config.json").read_text())["architectures"] == ["Qwen2_5_VLForConditionalGeneration"]
 
 
-def test_the_bundled_blank_model_is_what_its_command_writes(tmp_path):
+@pytest.mark.parametrize("name", ["shapes-blank", "shapes-blank-other"])
+def test_a_bundled_blank_model_is_what_its_command_writes(name, tmp_path):
     """The command of ``make assets``, byte for byte."""
-    (command,) = re.findall(r"python -m lit_listener\.vlm\.blueprint (.*)", (ROOT / "Makefile").read_text())
-    _, config = command.split()
-    main([str(tmp_path), str(ROOT / config)])
-    bundled = BUNDLED["shapes-blank"]
+    bundled = BUNDLED[name]
+    commands = re.findall(
+        r"python -m lit_listener\.vlm\.blueprint \$\(ASSETS\)/(\S+) (.*)", (ROOT / "Makefile").read_text()
+    )
+    config, *options = dict(commands)[bundled.name].split()
+    main([str(tmp_path), str(ROOT / config), *options])
     assert {file.name for file in tmp_path.iterdir()} == {file.name for file in bundled.iterdir()}
     for file in bundled.iterdir():
         assert file.read_bytes() == (tmp_path / file.name).read_bytes(), file.name
 
 
 def test_a_medium_model_for_scenes_has_as_many_parameters_as_its_config_says(scenes_tokenizer):
-    count = parameters(build_config(scenes_tokenizer, SCENES.size))
+    count = parameters(SCENES.size.config(scenes_tokenizer))
     assert 20e6 <= count <= 50e6
     said = re.search(r"blank model of ([\d.]+) million", (CONFIGS / "scenes" / "instruct.yaml").read_text())
     assert float(said[1]) == pytest.approx(count / 1e6, abs=0.05)
-    assert parameters(build_config(scenes_tokenizer, SMALL)) < 2e6
+    assert parameters(SMALL.config(scenes_tokenizer)) < 2e6
+
+
+def test_the_other_model_is_of_another_architecture_and_as_large_as_its_studys_config_says():
+    config = OTHER.config(trained_tokenizer())
+    assert config.model_type == "qwen2_vl"
+    said = re.search(r"a Qwen2-VL of ([\d.]+) M", (CONFIGS / "shapes" / "study" / "other_listener.yaml").read_text())
+    assert float(said[1]) == pytest.approx(parameters(config) / 1e6, abs=0.005)
 
 
 @pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=["small", "medium"])
