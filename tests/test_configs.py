@@ -36,7 +36,8 @@ from tests.training.sampled import write_right_traces
 from tests.vlm.tiny import FOUR_BIT_WIDTHS, write_tiny
 
 ROOT = Path(__file__).parent.parent
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "study")
+"""All but the study's, of which ``tests/study/test_study_configs.py`` is."""
 SHAPES = [path for path in CONFIGS if path.parent.name == "shapes"]
 SCENES = [path for path in CONFIGS if path.parent.name == "scenes" and path.stem != "debug"]
 SCENES_DEBUG = ROOT / "configs" / "scenes" / "debug.yaml"

@@ -1,5 +1,6 @@
 """The bundled study: every arm's command parses, and says of itself what its name promises."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ def grpo(arm: str, folder: Path) -> ListenerGRPO:
     module = built(JOBS[f"arms/{arm}/seed3/fit"], folder).model
     assert isinstance(module, ListenerGRPO)
     return module
+
+
+def test_every_config_of_the_folder_is_used_and_says_what_it_does() -> None:
+    folder = Path("configs/shapes/study")
+    assert {path for path in DESIGN.files if path.parent == folder} == set(folder.glob("*.yaml")) - {
+        folder / "study.yaml"
+    }
+    for path in folder.glob("*.yaml"):
+        assert re.match(r"# [A-Z].*", path.read_text()), path
 
 
 @pytest.mark.slow
