@@ -28,7 +28,7 @@ commands:
   progress   what a training run changed: before against after on its test pairs, and its learning curves
   study      the papers' tables in miniature: trains and tests every arm, several seeds each [--quick]
   data       look at a data set before training: counts, agreement, and a sheet of sample pairs; data overlap A B: what
-             two share; data manifest SOURCE: which pairs a figure is made from
+             two share; data manifest SOURCE: which pairs a figure is made from; data draw PROMPT FOLDER: toy pictures
   export     write what a run trained as a Hugging Face folder: an adapter, or full weights with --merge
   rank       rank images for a prompt: python -m lit_listener rank --model M --prompt TEXT IMAGE IMAGE [IMAGE …]
              M is shapes (the bundled judge), a run, a checkpoint, an exported folder, or a hub id

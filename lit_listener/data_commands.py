@@ -7,6 +7,7 @@ case, its options after it (``hpdv2 --path DIR``) or, where two are named, behin
 """
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,6 +25,7 @@ from lit_listener.data.scenes import RENDERERS as SCENES_RENDERERS
 from lit_listener.data.scenes import ScenesPairs
 from lit_listener.data.shapes import RENDERERS as SHAPES_RENDERERS
 from lit_listener.data.shapes import ShapesPairs
+from lit_listener.data.shapes.attempts import attempts
 from lit_listener.data.sources.pairs import TablePairs
 from lit_listener.data.sources.table import PairTable
 from lit_listener.training.terminal import wide_terminal
@@ -47,7 +49,7 @@ class _Parser(jsonargparse.ArgumentParser):
 
 def data(options: Sequence[str]) -> None:
     """Run one of the commands; the first of the options tells which."""
-    command = {"overlap": _overlap, "manifest": _manifest}.get(options[0] if options else "")
+    command = {"overlap": _overlap, "manifest": _manifest, "draw": _draw}.get(options[0] if options else "")
     if command is None:
         _look(list(options))
     else:
@@ -131,7 +133,7 @@ def _look(options: list[str]) -> None:
     parser = _Parser(
         prog=_PROG,
         description="Look at a data set before training: counts, votes, agreement, image sizes, and a sheet of pairs. "
-        "Other commands: data overlap A B, data manifest SOURCE; each has a --help of its own.",
+        "Other commands: data overlap A B, data manifest SOURCE, data draw PROMPT FOLDER; each has its own --help.",
     )
     parser.add_argument("source", type=str, help=_help_of_source())
     parser.add_argument("--sheet", type=Path | None, default=None, help="PNG file to write sample pairs to")
@@ -195,6 +197,30 @@ def _manifest(options: list[str]) -> None:
     if differences:
         raise ValueError("; ".join([f"{given.source} differs from {given.check}", *differences.lines()]))
     _tell(console, f"{given.source} has the {len(pairs):,} pairs of {given.check}")
+
+
+def _draw(options: list[str]) -> None:
+    parser = _Parser(
+        prog=f"{_PROG} draw",
+        description="Draw pictures for a prompt of the Shapes world, with a generator's slips, to try a judge on.",
+    )
+    parser.add_argument("prompt", type=str, help='such as "two red circles"')
+    parser.add_argument("folder", type=Path, help="where to write them, as 1.png, 2.png, …")
+    parser.add_argument("--count", type=int, default=9, help="how many")
+    parser.add_argument("--renderer", type=str, default="flat", help=f"style: one of {sorted(SHAPES_RENDERERS)}")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the slips")
+    given = parser.parse_args(options)
+    drawn = attempts(given.prompt, given.count, given.renderer, given.seed)
+    files = [given.folder / f"{place}.png" for place in range(1, len(drawn) + 1)]
+    if there := [file for file in files if file.exists()]:
+        raise FileExistsError(f"data draw: {there[0]} is there already; name another folder")
+    given.folder.mkdir(parents=True, exist_ok=True)
+    console = wide_terminal()
+    for file, each in zip(files, drawn, strict=True):
+        each.picture.save(file)
+        _tell(console, f"{file}: {each.scene.caption}, {each.scene.finish}")
+    prompt, folder = shlex.quote(given.prompt), shlex.quote(str(given.folder))
+    _tell(console, f"Rank them: python -m lit_listener rank --model shapes --prompt {prompt} {folder}/*.png")
 
 
 def _known(parser: _Parser, options: list[str]) -> tuple[jsonargparse.Namespace, list[str]]:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from lit_listener.__main__ import main
+from lit_listener.data.shapes.attempts import attempts
 from lit_listener.data.sources import HPDv2, PairTable
 from lit_listener.data_commands import open_source, snake_case, source_classes
 from tests.data.test_image_hash import picture
@@ -152,3 +153,17 @@ def test_help(capsys, words):
         main(["data", *words, "--help"])
     assert left.value.code == 0
     assert " ".join(["usage: python -m lit_listener data", *words]) in capsys.readouterr().out
+
+
+def test_pictures_are_drawn_for_a_prompt_and_never_over_others(tmp_path, capsys):
+    folder = tmp_path / "my pictures"
+    status, out, _ = call(capsys, "draw", "two red circles", folder, "--count", "3")
+    assert status == 0
+    assert sorted(file.name for file in folder.iterdir()) == ["1.png", "2.png", "3.png"]
+    for place, each in enumerate(attempts("two red circles", 3), 1):
+        assert Image.open(folder / f"{place}.png").tobytes() == each.picture.tobytes()
+        assert f"{place}.png: {each.scene.caption}, {each.scene.finish}" in out
+    assert f"rank --model shapes --prompt 'two red circles' '{folder}'/*.png" in out
+    status, _, err = call(capsys, "draw", "two red circles", folder, "--count", "4")
+    assert (status, "1.png is there already; name another folder" in err) == (1, True)
+    assert len(list(folder.iterdir())) == 3
