@@ -12,7 +12,7 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 KERNEL = "lit_listener_tests"
-TIMEOUT = 300
+TIMEOUT = 3600
 """Seconds that one cell may take."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CHECK = 'assert _exit_code == 0, f"the command above exited with {_exit_code}"'
@@ -75,7 +75,9 @@ def execute(path: Path, sizes: Mapping[str, object], clone: Path) -> nbformat.No
         if cell.cell_type == "code":
             cell.source = with_checked_commands(cell.source)
     here = {"metadata": {"path": str(clone / "notebooks")}}
-    client = NotebookClient(notebook, timeout=TIMEOUT, kernel_name=KERNEL, resources=here)
+    client = NotebookClient(
+        notebook, timeout=TIMEOUT, kernel_name=KERNEL, resources=here, record_timing=False, coalesce_streams=True
+    )
     try:
         client.execute()
     except CellExecutionError as error:

@@ -24,7 +24,7 @@ from tests.notebooks.executing import (
 SIZES: dict[str, dict[str, object]] = {
     "01_quickstart": {"STEPS": 2, "TEST_PAIRS": 8, "STEPS_IN_PYTHON": 1},
     "04_your_own_data": {"PAIRS": 60, "STEPS": 1},
-    "05_qlora_7b": {"STEPS": 1, "PAIRS": 8},
+    "05_qlora_7b": {"STEPS": 1, "PAIRS": 8, "LAYERS": 2, "VISION_LAYERS": 2},
     "06_reward_for_diffusion": {"PROMPTS": 3, "SAMPLES": (1, 10)},
 }
 """For each notebook what its parameters are in the tests, so small that it takes seconds."""
