@@ -20,6 +20,7 @@ from tests.notebooks.executing import (
     with_checked_commands,
     with_sizes,
 )
+from tests.notebooks.refresh import with_outputs
 
 SIZES: dict[str, dict[str, object]] = {
     "01_quickstart": {"STEPS": 2, "TEST_PAIRS": 8, "STEPS_IN_PYTHON": 1},
@@ -175,3 +176,15 @@ def test_every_command_is_checked_and_only_commands_are() -> None:
     lines = with_checked_commands(source).splitlines()
     checked = [lines[place - 1] for place, line in enumerate(lines) if line.startswith("assert _exit_code")]
     assert checked == ["  last", "!two", "!three"]
+
+
+def test_outputs_are_taken_over_and_nothing_else() -> None:
+    told = nbformat.v4.new_output("stream", name="stdout", text="one\r\ntwo\r\n")
+    executed = [
+        nbformat.v4.new_markdown_cell("# Title"),
+        nbformat.v4.new_code_cell("!one\nassert …", execution_count=1, outputs=[told], metadata={"execution": {}}),
+    ]
+    own = [nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell("!one")]
+    kept = with_outputs(nbformat.v4.new_notebook(cells=own), nbformat.v4.new_notebook(cells=executed)).cells[1]
+    assert (kept.source, kept.metadata, kept.execution_count) == ("!one", {}, 1)
+    assert [output.text for output in kept.outputs] == ["one\ntwo\n"]
