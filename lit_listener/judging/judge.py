@@ -10,19 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lit_listener.data.records import Side
 from lit_listener.judging.anchors import Anchor
 from lit_listener.judging.batches import Batches, usual_size
 from lit_listener.judging.forms import form_of
+from lit_listener.judging.hearing_sentences import heat_of_trace
+from lit_listener.judging.heat import Heat
 from lit_listener.judging.listening import Ear
 from lit_listener.judging.loading import Loaded, Wanted, load_judge
 from lit_listener.judging.many import answered, parts, with_progress
-from lit_listener.judging.pictures import ImageLike
+from lit_listener.judging.pictures import ImageLike, picture
 from lit_listener.judging.plans import Plan
 from lit_listener.judging.requests import CompareRequest, RankRequest, Request
 from lit_listener.judging.results import Comparison, Ranking
 from lit_listener.judging.rewards import RewardFunction, reward_function
 from lit_listener.judging.scores import Scores
 from lit_listener.judging.thoughts import Showing, Thought, think
+from lit_listener.judging.traces import Trace
 from lit_listener.tasks import Task
 from lit_listener.vlm.thinker import Thinker
 
@@ -187,6 +191,37 @@ class Judge(Scores):
                 than can be looked at at once, or an image, prompt or option that cannot be used.
         """
         return self._one(RankRequest(prompt, images, rollouts, anchor, both_orders, seed, listen))
+
+    def heat(
+        self,
+        prompt: str,
+        image_a: ImageLike,
+        image_b: ImageLike,
+        trace: Trace | str,
+        *,
+        of: Side = "a",
+        leave_one_out: bool = False,
+    ) -> Heat:
+        """Tell which sentence of a trace moves the listener, and how far (see ``judging.heat``).
+
+        Args:
+            prompt: what the images were made from.
+            image_a: see ``compare``.
+            image_b: the other one.
+            trace: one of a comparison of these images, or thoughts that somebody wrote about them with A as the first.
+            of: the image whose probability is told.
+            leave_one_out: tell also what would be missed without each sentence, which doubles the cost.
+
+        Raises:
+            FileNotFoundError: an image file is not there.
+            ValueError: an image or the prompt cannot be used, no listener is known, or the judge rates single images.
+        """
+        if of not in ("a", "b"):
+            raise ValueError(f'of: expected the image that is meant, "a" or "b", got {of!r}')
+        asking = CompareRequest(prompt, image_a, image_b, listen=True).asking()
+        first = trace.first if isinstance(trace, Trace) else "a"
+        look = self._form.look(asking, picture(image_a, "image_a"), picture(image_b, "image_b"), first)
+        return self.computed(partial(heat_of_trace, self._heard(), look, trace, of=of, leave_one_out=leave_one_out))
 
     def _scored(self, prompt: str, images: Iterable[ImageLike], **options: Any) -> Ranking:
         return self.rank(prompt, images, **options)

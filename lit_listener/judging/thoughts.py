@@ -80,7 +80,7 @@ def think(thinker: Thinker, showings: Sequence[Showing], rollouts: int, ear: Ear
     asked = thinker.ask([showing.shown for showing in showings], [showing.key for showing in showings])
     completions = thinker.roll_out(asked, rollouts)
     transcripts = thinker.read(completions)
-    led_up = [_up_to_answer(thinker, *each) for each in zip(completions.content_ids(), transcripts, strict=True)]
+    led_up = [up_to_answer(thinker, *each) for each in zip(completions.content_ids(), transcripts, strict=True)]
     forced = [transcript.answer_token is None for transcript in transcripts]
     p_N = _own_scores(thinker, asked, completions, transcripts, led_up)
     heard_N = [None] * len(transcripts) if ear is None else ear.hear(thinker, asked, transcripts, led_up)
@@ -99,7 +99,7 @@ def think(thinker: Thinker, showings: Sequence[Showing], rollouts: int, ear: Ear
     return [thoughts[start : start + rollouts] for start in range(0, len(thoughts), rollouts)]
 
 
-def _up_to_answer(thinker: Thinker, ids: list[int], transcript: Transcript) -> list[int]:
+def up_to_answer(thinker: Thinker, ids: list[int], transcript: Transcript) -> list[int]:
     """A completion's token ids up to the answer's place; closed, where it leads to none."""
     if transcript.answer_token is not None:
         return ids[: transcript.answer_token]

@@ -70,6 +70,10 @@ class RatingVerdicts:
             re.IGNORECASE,
         )
 
+    def sentences(self, trace: str) -> list[str]:
+        """The trace cut where a sentence ends, not at the point of "4.5": put together again, the pieces are it."""
+        return _SENTENCE.findall(trace)
+
     def stated(self, trace: str) -> int | None:
         """Index of the rating that the thoughts give the image.
 
@@ -80,7 +84,7 @@ class RatingVerdicts:
             0 for the lowest rating; None where no rating is stated.
         """
         verdict = None
-        for sentence in _SENTENCE.findall(trace):
+        for sentence in self.sentences(trace):
             if _OPEN.search(sentence):
                 continue
             for clause in _clauses(sentence):
@@ -99,7 +103,7 @@ class RatingVerdicts:
             The remaining sentences as they were written, without white space around the whole.
         """
         return without_claims(
-            _SENTENCE.findall(trace),
+            self.sentences(trace),
             _clauses,
             lambda clause: bool(self._claims(clause) or self._claims(re.sub(r"\s+", " ", _VOID.sub("", clause)))),
         )

@@ -73,6 +73,9 @@ class Task(Protocol):
     def beyond_repair(self, raw: bytes) -> bool:
         """Whether a completion that begins so cannot be well-formed any more, whatever follows."""
 
+    def sentences(self, trace: str) -> list[str]:
+        """The thoughts cut where a sentence ends; put together again, the pieces are the thoughts."""
+
     def stated_verdict(self, trace: str) -> int | None:
         """Index of the label that the thoughts themselves argue for; None where they state none."""
 

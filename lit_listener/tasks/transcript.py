@@ -137,8 +137,8 @@ def _answer_token(
     return None if place is None else _token_at(token_bytes, raw, start + place)
 
 
-def _think(raw: bytes) -> str | None:
-    """The text inside the first think block, closed or not."""
+def thoughts_place(raw: bytes) -> slice | None:
+    """Where in a completion's bytes the inside of the first think block is, closed or not; None without one."""
     start = raw.find(THINK_OPENS)
     if start < 0:
         return None
@@ -146,7 +146,13 @@ def _think(raw: bytes) -> str | None:
     end = raw.find(THINK_CLOSES, start)
     if end < 0:
         end = raw.find(ANSWER_OPENS, start)
-    return raw[start : end if end >= 0 else len(raw)].decode("utf-8", errors="replace")
+    return slice(start, end if end >= 0 else len(raw))
+
+
+def _think(raw: bytes) -> str | None:
+    """The text inside the first think block."""
+    place = thoughts_place(raw)
+    return None if place is None else raw[place].decode("utf-8", errors="replace")
 
 
 def _token_at(token_bytes: Sequence[bytes], raw: bytes, place: int) -> int | None:

@@ -67,6 +67,10 @@ class VerdictRules:
     labels: tuple[str, ...]
     """The answer's labels in displayed order."""
 
+    def sentences(self, trace: str) -> list[str]:
+        """The trace cut where a sentence ends: put together again, the pieces are the trace."""
+        return _SENTENCE.findall(trace)
+
     def stated(self, trace: str) -> int | None:
         """Index of the displayed image that the thoughts call the better (or best) one.
 
@@ -77,7 +81,7 @@ class VerdictRules:
             0 for the first image; None where no verdict is stated.
         """
         verdict = None
-        for sentence in _SENTENCE.findall(trace):
+        for sentence in self.sentences(trace):
             if sentence.rstrip().endswith("?"):
                 continue
             for clause in _clauses(sentence):
@@ -99,7 +103,7 @@ class VerdictRules:
             The remaining sentences as they were written, without white space around the whole.
         """
         return without_claims(
-            _SENTENCE.findall(trace),
+            self.sentences(trace),
             _clauses,
             lambda clause: bool(self._claims(clause) or self._claims(_VOID.sub("", clause))),
         )

@@ -22,6 +22,9 @@ _ANSWER_BLOCK = re.compile(r"<answer>.*?(?:</answer>|\Z)", re.DOTALL)
 class Verdicts(Protocol):
     """How verdicts are read out of thoughts (``VerdictRules``, or rules of a task's own)."""
 
+    def sentences(self, trace: str) -> list[str]:
+        """The trace cut where a sentence ends; put together again, the pieces are the trace."""
+
     def stated(self, trace: str) -> int | None:
         """Index of the label that the thoughts argue for; None where they state no verdict."""
 
@@ -136,6 +139,10 @@ class WordedTask(ABC):
     def beyond_repair(self, raw: bytes) -> bool:
         """Whether a completion that begins so cannot keep the grammar any more, whatever follows."""
         return self.grammar.beyond_repair(raw)
+
+    def sentences(self, trace: str) -> list[str]:
+        """The thoughts cut where a sentence ends, as verdicts are looked for in them; nothing is left out."""
+        return self._verdicts.sentences(trace)
 
     def stated_verdict(self, trace: str) -> int | None:
         """Index of the label that the thoughts argue for, by rule; None where they state no verdict."""

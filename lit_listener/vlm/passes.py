@@ -55,6 +55,17 @@ def at_once(
     return work(cut_passes(prompt_lengths_P, completion_lengths_N, None))
 
 
+def up_to(max_tokens: int) -> InPasses:
+    """Does work in passes of at most so many packed tokens, padding included."""
+
+    def in_passes(
+        work: Callable[[Sequence[Pass]], Done], prompt_lengths_P: Sequence[int], completion_lengths_N: Sequence[int]
+    ) -> Done:
+        return work(cut_passes(prompt_lengths_P, completion_lengths_N, max_tokens))
+
+    return in_passes
+
+
 def cut_passes(
     prompt_lengths_P: Sequence[int],
     completion_lengths_N: Sequence[int],

@@ -1,12 +1,13 @@
 """Pairs: two images are displayed side by side, in both orders; a list is ranked against one anchor (Eq. 4)."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
 from lit_listener.data.records import PreferencePair, ShownPair, Side
 from lit_listener.judging.anchors import Anchor, choose_anchor
-from lit_listener.judging.forms.form import Form
+from lit_listener.judging.forms.form import Form, Look
 from lit_listener.judging.pictures import Picture
 from lit_listener.judging.plans import Asking, Plan
 from lit_listener.judging.results import Comparison, Ranking
@@ -76,6 +77,16 @@ class PairForm(Form):
 
         return Plan([showing for plan in plans if plan for showing in plan.showings], conclude)
 
+    def look(self, asking: Asking, image_a: Picture, image_b: Picture, first: Side) -> Look:
+        """Two images in one display order."""
+        images = (image_a, image_b) if first == "a" else (image_b, image_a)
+        return Look(self._showing(asking, *images), partial(self._p_a, first))
+
+    def _p_a(self, first: Side, p_label: tuple[float, ...]) -> float:
+        """The probability that image A is preferred, with this one displayed first."""
+        p_second = self._task.p_second(torch.tensor([p_label], dtype=torch.float64))
+        return 1 - p_second if first == "a" else p_second
+
     def _showing(self, asking: Asking, first: Picture, second: Picture) -> Showing:
         """Two images in the order in which they are displayed, as the task shows them; nobody has voted yet."""
         pair = PreferencePair(asking.prompt, first.image, second.image, 0.5, 0, "to judge", "")
@@ -84,11 +95,7 @@ class PairForm(Form):
 
     def _trace(self, thought: Thought, order: tuple[Side, Side], rollout: int) -> Trace:
         """A thought about a displayed pair, told of images A and B."""
-
-        def p_a(p_label: tuple[float, ...]) -> float:
-            p_second = self._task.p_second(torch.tensor([p_label], dtype=torch.float64))
-            return 1 - p_second if order[0] == "a" else p_second
-
+        p_a = partial(self._p_a, order[0])
         said, heard = thought.transcript, thought.listener_p_label
         answer = self._task.verdict([said.answer])
         return Trace(
