@@ -38,10 +38,10 @@ def show_heat(heat: Heat, of: str) -> RenderableType:
     table.add_row(Text(f"{heat.p_start:.3f}"), Text(""), *([Text("")] if left_out else []), nothing)
     for sentence in heat.sentences:
         style = _style(sentence.gain)
-        missed = [Text("" if sentence.missed is None else f"{sentence.missed:+.3f}")] if left_out else []
+        missed = [Text("" if sentence.missed is None else _signed(sentence.missed))] if left_out else []
         table.add_row(
             Text(f"{sentence.p_after:.3f}"),
-            Text(f"{sentence.gain:+.3f}", style),
+            Text(_signed(sentence.gain), style),
             *missed,
             Text(plain(sentence.text), style),
         )
@@ -72,12 +72,12 @@ def heat_html(heat: Heat, of: str) -> str:
 
 def _marked(sentence: SentenceHeat) -> str:
     """A sentence on its colour, and its numbers behind it."""
-    missed = "" if sentence.missed is None else f", missed {sentence.missed:+.2f}"
+    missed = "" if sentence.missed is None else f", missed {_signed(sentence.missed, 2)}"
     red, green, blue = _FOR if sentence.gain > 0 else _AGAINST
     opacity = _STRONGEST * min(1.0, abs(sentence.gain)) if abs(sentence.gain) >= _FAINTEST else 0.0
     return (
         f'<span style="background:rgba({red},{green},{blue},{opacity:.3f});padding:.15em .2em;border-radius:.2em">'
-        f"{escape(plain(sentence.text))}&nbsp;<b>{sentence.gain:+.2f}{missed}</b></span>"
+        f"{escape(plain(sentence.text))}&nbsp;<b>{_signed(sentence.gain, 2)}{missed}</b></span>"
     )
 
 
@@ -86,6 +86,11 @@ def _style(gain: float) -> str:
     if abs(gain) < _FAINTEST:
         return ""
     return ("bold " if abs(gain) >= 0.5 else "") + ("dark_orange3" if gain > 0 else "deep_sky_blue4")
+
+
+def _signed(difference: float, digits: int = 3) -> str:
+    """A difference with its sign; what rounds to nothing is +0, not -0."""
+    return f"{round(difference, digits) + 0.0:+.{digits}f}"
 
 
 def _about(of: str) -> str:
