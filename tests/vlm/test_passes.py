@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_listener.vlm.passes import Pass, at_once, cut_passes, tokens_of
+from lit_listener.vlm.passes import Pass, at_once, cut_passes, tokens_of, up_to
 
 Lengths = tuple[list[int], list[int]]
 
@@ -119,3 +119,9 @@ def test_what_cannot_be_cut_is_refused():
         cut_passes([1], [1], 0)
     with pytest.raises(ValueError, match="at_least: expected at least 1, got 0"):
         cut_passes([1], [1], None, at_least=0)
+
+
+def test_work_up_to_a_number_of_tokens():
+    prompts, completions = [5, 6, 10, 4], [2, 3, 1, 1, 5, 5, 1, 1]  # as by hand above
+    assert up_to(20)(lambda passes: passes, prompts, completions) == cut_passes(prompts, completions, 20)
+    assert len(up_to(80)(lambda passes: passes, prompts, completions)) == 1
