@@ -23,8 +23,10 @@ def group_table(group: InspectedGroup, task: Task) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    for column in ("", "outcome", "p(right)", "listener's", *_terms(group), "reward", "advantage"):
-        table.add_column(column, justify="left" if column in ("", "outcome") else "right", no_wrap=column != "outcome")
+    for column in ("", "outcome", "contradicts"):
+        table.add_column(column, no_wrap=True)
+    for column in ("p(right)", "listener's", *_terms(group), "reward", "advantage"):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("completion", overflow="fold", min_width=30)
     for completion in group.completions:
         table.add_row(*(Text(cell) for cell in _cells(completion)))
@@ -42,13 +44,14 @@ def _terms(group: InspectedGroup) -> list[str]:
 
 def _cells(completion: InspectedCompletion) -> list[str]:
     said = completion.said
-    outcome = str(said.outcome).replace("_", " ") + (", contradicts itself" if completion.contradicts else "")
+    outcome, contradicts = str(said.outcome).replace("_", " "), "yes" if completion.contradicts else ""
     beliefs = ["-" if p is None else f"{p:.3f}" for p in (completion.own_p_correct, completion.p_correct)]
     worths = [f"{term.worth:.3f}" for term in completion.terms]
     text = plain(said.text)
     return [
         str(completion.rollout),
         outcome,
+        contradicts,
         *beliefs,
         *worths,
         f"{completion.total:.3f}",
