@@ -24,6 +24,8 @@ from tests.notebooks.refresh import with_outputs
 
 SIZES: dict[str, dict[str, object]] = {
     "01_quickstart": {"STEPS": 2, "TEST_PAIRS": 8, "STEPS_IN_PYTHON": 1},
+    "02_inspect_rewards": {"GROUP": 3, "PAIRS": 2},
+    "03_listener_or_not": {"STEPS": 1, "TEST_PAIRS": 8},
     "04_your_own_data": {"PAIRS": 60, "STEPS": 1},
     "05_qlora_7b": {"STEPS": 1, "PAIRS": 8, "LAYERS": 2, "VISION_LAYERS": 2},
     "06_reward_for_diffusion": {"PROMPTS": 3, "SAMPLES": (1, 10)},
