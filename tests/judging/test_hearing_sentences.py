@@ -68,6 +68,7 @@ def test_the_verdict_turns_the_listener_round_and_stripped_thoughts_end_before_i
     stripped = judge.heat(*asked, CONTRADICTING)
     assert stripped.p_end == pytest.approx(heat.sentences[1].p_after, **ALIKE)
     assert stripped.sentences[2].gain == pytest.approx(0, **ALIKE)
+    assert stripped.sentences[1].gain == pytest.approx(heat.sentences[1].gain, **ALIKE)
 
 
 def test_every_listener_that_has_a_question_of_its_own_hears_it_too(judge, asked, compared, monkeypatch):
