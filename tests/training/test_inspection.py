@@ -119,6 +119,7 @@ def test_what_teaches_nothing_is_refused():
         inspect_groups(module, [ShownPair(Listed([tied])[0], "a", 0)])
     with pytest.raises(ValueError, match=r"data\.traces: GRPO learns from its own thoughts"):
         inspect_groups(module, [Demonstration(shown(1)[0], "the first is better.", 0)])
+    assert module.models is None  # before the weights are read
 
 
 def test_the_table_has_a_line_a_completion():
