@@ -1,15 +1,18 @@
 """The command line before Lightning reads it: what was typed, which a config does not say; and how errors sound."""
 
+import argparse
 import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import jsonargparse
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lit_listener.training.run.evaluations import JUDGING, config_file, find_evaluation
 from lit_listener.training.run.folder import find_run, newest_folder
+from lit_listener.training.run.option_names import full_name, meant_option
 from lit_listener.training.run.reasons import one_reason
 
 
@@ -20,8 +23,26 @@ class QuietParser(LightningArgumentParser):
         """Print nothing: the error names ``--help``."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Leave out what was given, which is the config, and the types it is not of, if there is one real reason."""
-        super().error(one_reason(message), ex)
+        """Leave out what was given, which is the config, and the types it is not of, if there is one real reason.
+
+        Parsers of classes within the config come here too, so that each names the option that is nearest to a mistyped
+        one of its own.
+        """
+        of: jsonargparse.ArgumentParser = getattr(ex, "subcommand_parser", None) or self
+        super().error(full_name(one_reason(meant_option(message, _options(of)))), ex)
+
+
+def _options(parser: jsonargparse.ArgumentParser) -> set[str]:
+    """Dotted names of a parser's options; those of the command that was typed, where it has commands."""
+    names = set()
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            typed_command = parser.args[0] if parser.args else ""
+            if typed_command in action.choices:
+                return _options(action.choices[typed_command])
+        elif action.option_strings:
+            names |= {option.removeprefix("--") for option in action.option_strings if option.startswith("--")}
+    return {name for name in names if not name.endswith("help") and not name.startswith("print_shtab")}
 
 
 def without_the_config(error: ValueError) -> ValueError:

@@ -4,7 +4,7 @@ import re
 
 _FRAME = re.compile(
     r"Parser key |Does not validate against|Subtypes: |Errors:|Problem with given class_path|"
-    r"Expected a <class 'NoneType'>"
+    r"Expected a <class 'NoneType'>|Import path \S+ does not correspond to a subclass of "
 )
 """Lines of jsonargparse's messages that frame the reasons."""
 

@@ -19,6 +19,14 @@ def test_the_one_real_reason_is_told():
     assert one_reason(bare) == "a.b: Expected an int"
 
 
+def test_a_class_of_another_kind_is_no_reason_beside_a_real_one():
+    union = NESTED.replace(
+        "    - Expected a",
+        "    - Import path package.Judge does not correspond to a subclass of Table\n    - Expected a",
+    ).replace('Parser key "scorer": module', "scorer: module")
+    assert one_reason(union) == "model: scorer: module 'mine' has no attribute 'nothere'"
+
+
 def test_several_reasons_and_other_messages_stay_as_they_are():
     several = NESTED.replace(
         "    - Expected a <class 'NoneType'>", "    - Expected a <class 'NoneType'>\n    - Not a file"
