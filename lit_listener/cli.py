@@ -6,7 +6,6 @@ was ended by whatever is gone on with in its folder (``--resume``).
 
 import contextlib
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -35,8 +34,10 @@ from lit_listener.training.run.folder import (
     FoundRun,
     changes,
     find_run,
+    go_on_with,
     new_folder,
     newest_folder,
+    told_at_the_end,
 )
 from lit_listener.training.terminal import StepProgressBar
 from lit_listener.training.watch.alarms import Alarms
@@ -186,7 +187,7 @@ class ReasonerCLI(LightningCLI):
         reached = f"after {found.rollouts} rollouts ({found.steps} optimizer steps)"
         if found.ended and not changed:
             _tell(f"{found.folder} has ended {reached}: nothing is left to do. To train further, raise its limit:")
-            _tell(f"  {_go_on_with(found.folder)} --trainer.max_steps …")
+            _tell(f"  {go_on_with(found.folder)} --trainer.max_steps …")
             sys.exit(0)
         _tell(f"Going on with {found.folder} {reached}")
         for name, (old, new) in changed.items():
@@ -211,7 +212,7 @@ class ReasonerCLI(LightningCLI):
             kwargs["logger"] = run_loggers(Path(config.run_dir), config.wandb)
         trainer = super().instantiate_trainer(**kwargs)
         for checkpoint in _run_checkpoints(trainer):
-            checkpoint.go_on_with = _go_on_with(config.run_dir)
+            checkpoint.go_on_with = go_on_with(config.run_dir)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, PredictionsFile):
                 callback.goes_on = self.found_evaluation is not None
@@ -237,8 +238,14 @@ class ReasonerCLI(LightningCLI):
         except SystemExit:
             for checkpoint in _run_checkpoints(self.trainer):
                 if checkpoint.stopped_by is not None:
+                    self._tell_the_end()
                     sys.exit(128 + checkpoint.stopped_by)
             raise
+        self._tell_the_end()
+
+    def _tell_the_end(self) -> None:
+        for line in told_at_the_end(Path(self.config[self.subcommand].run_dir), judged=bool(self.datamodule.test)):
+            _tell(line)
 
     def test(self, **kwargs: Any) -> None:
         """Judge the test pairs and show what that amounts to."""
@@ -306,10 +313,6 @@ def _refuse_what_does_not_apply(trainer: Any) -> None:
         raise ValueError(
             "--trainer.enable_checkpointing: a run keeps its last checkpoint; to keep none, delete it after"
         )
-
-
-def _go_on_with(folder: Path | str) -> str:
-    return f"python -m lit_listener fit --resume {shlex.quote(str(folder))}"
 
 
 def _run_checkpoints(trainer: Trainer) -> list[RunCheckpoint]:

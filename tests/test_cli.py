@@ -418,6 +418,8 @@ def state(path: Path) -> dict[str, Any]:
 def test_a_run_from_its_start_to_its_progress(path, tmp_path, capsys):
     run = tmp_path / "run"
     assert call("fit", "--config", path, "--run_dir", run, "--export.folder", "model") == 0
+    next_one = f"python -m lit_listener progress {run}"
+    assert capsys.readouterr().out.endswith(f"\nRun: {run}\nWhat training changed: {next_one}\n")
     written = {"config.yaml", "metrics.csv", "samples.csv", "checkpoints", "model"}
     assert {entry.name for entry in run.iterdir()} == written
     assert [row["step"] for row in read_csv(run / "metrics.csv") if row["reward/total"]] == ["0", "1"]
@@ -434,7 +436,7 @@ def test_a_run_from_its_start_to_its_progress(path, tmp_path, capsys):
     assert call("validate", *judged) == 0
     assert "val/accuracy" in capsys.readouterr().out
 
-    assert call("progress", run) == 0
+    assert call(*next_one.split()[3:]) == 0
     shown = capsys.readouterr().out
     assert "held_out" in shown
     assert "unparsable share" in shown

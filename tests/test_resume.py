@@ -75,7 +75,10 @@ def test_a_signal_loses_nothing(path, tmp_path, monkeypatch, capfd, caplog, sent
     sent(number)
     assert call("fit", "--config", path, "--run_dir", run) == 128 + number
     monkeypatch.undo()
-    assert f"{name}: stopping after this optimizer step, with nothing lost" in capfd.readouterr().err
+    said = capfd.readouterr()
+    assert f"{name}: stopping after this optimizer step, with nothing lost" in said.err
+    end = f"\nRun: {run}\nWhat training changed: python -m lit_listener progress {run}\n"
+    assert said.out.endswith(end)
     command = f"python -m lit_listener fit --resume {run}"
     assert f"Stopped after 2 rollouts (2 optimizer steps); go on with: {command}" in caplog.text
     assert {number: signal.getsignal(number) for number in handlers} == handlers
@@ -83,7 +86,9 @@ def test_a_signal_loses_nothing(path, tmp_path, monkeypatch, capfd, caplog, sent
     assert call("progress", run) == 0  # what there is so far
 
     assert call(*command.split()[3:]) == 0
-    assert f"Going on with {run} after 2 rollouts (2 optimizer steps)" in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert f"Going on with {run} after 2 rollouts (2 optimizer steps)" in told
+    assert told.endswith(end)
     assert all(torch.equal(value, weights(run)[key]) for key, value in weights(tmp_path / "straight").items())
     assert steps_logged(run) == ["0", "1", "2", "3"]
     assert not list(run.glob("config-*.yaml"))

@@ -1,6 +1,7 @@
-"""A run's folder as the command line sees it: finding the run to go on with, and what changed since it began."""
+"""A run's folder as the command line sees it: finding the run to go on with, what changed, and what to do next."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,6 +83,26 @@ def newest_folder(configs: Sequence[Any] | None) -> Path:
             f"--resume auto: there is no run runs/{_stem(configs, '')}-<time>; start one without it"
         )
     return found[-1]
+
+
+def go_on_with(folder: Path | str) -> str:
+    """The command that goes on with a run."""
+    return f"python -m lit_listener fit --resume {shlex.quote(str(folder))}"
+
+
+def told_at_the_end(folder: Path, *, judged: bool) -> list[str]:
+    """Where a run is, and what to do next with it; nothing of a trial (``--trainer.fast_dev_run``), which leaves none.
+
+    Args:
+        folder: the run's.
+        judged: whether its config names pairs to test on, by which ``progress`` tells what training changed.
+    """
+    if not (folder / "config.yaml").is_file():
+        return []
+    lines = [f"Run: {folder}"]
+    if judged and (folder / "checkpoints" / "last.ckpt").exists():
+        lines.append(f"What training changed: python -m lit_listener progress {shlex.quote(str(folder))}")
+    return lines
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
