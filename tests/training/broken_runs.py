@@ -3,6 +3,7 @@
 import copy
 import csv
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,10 @@ from lit_listener.vlm.rollout import Sampling
 from tests.training.tiny_runs import BLANK, Babble, Seen, data, grpo, pairs, trainer
 
 How = Literal["killed", "error", "ctrl-c", "asked"]
-"""Dead at once; an exception; a Ctrl-C that is not taken over; asked to stop where nothing is lost."""
+"""Dead at once; an exception; a Ctrl-C that is not taken over; asked to stop where nothing is lost.
+
+A run that is dead leaves its folder and nothing else: what it would leave is copied from one run that goes on.
+"""
 
 HOOKS = (
     "on_train_epoch_start",
@@ -39,12 +43,8 @@ HOOKS = (
 )
 
 
-class Killed(BaseException):
-    """Nothing is done after it."""
-
-
 class Break(Callback):
-    """Breaks training off when any hook is called for the n-th time; None only counts."""
+    """Breaks training off when any hook is called for the n-th time."""
 
     def __init__(self, at: int | None, how: How) -> None:
         self.at = at
@@ -56,23 +56,55 @@ class Break(Callback):
     def _at(self, hook: str) -> Any:
         def called(trainer: lightning.Trainer, module: Any, *args: Any) -> None:
             self.calls.append(hook)
-            if len(self.calls) == self.at:
-                self._break(trainer, module)
+            self._reached(trainer, module)
 
         return called
 
-    def _break(self, trainer: lightning.Trainer, module: Any) -> None:
+    def _reached(self, trainer: lightning.Trainer, module: Any) -> None:
+        if len(self.calls) != self.at:
+            return
         if self.how == "asked":
             module.stop_requested = True
-        elif self.how == "killed":
-            for logger in trainer.loggers:
-                logger.finalize("killed")  # rows that the checkpoint does not know of may be on the disk
-                logger.finalize = logger.flush = lambda *args: None  # type: ignore[method-assign, attr-defined]
-            for callback in trainer.callbacks:  # type: ignore[attr-defined]
-                callback.on_exception = lambda *args: None
-            raise Killed
         else:
             raise OSError("broken") if self.how == "error" else KeyboardInterrupt
+
+
+class Copies(Break):
+    """Breaks nothing off; keeps what the run would leave if it were killed at each call."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(None, "killed")
+        self.folder = folder
+        self.at_calls: list[Path | None] = []
+        """A copy of the run's folder for each call, one for all calls between which nothing was written; None where
+        there is no checkpoint to go on from."""
+        self._made: dict[Any, Path] = {}
+
+    def _reached(self, trainer: lightning.Trainer, module: Any) -> None:
+        for logger in trainer.loggers:
+            logger.flush()  # type: ignore[attr-defined]  # rows that the checkpoint does not know of may be on the disk
+        run = Path(trainer.default_root_dir)
+        if not (run / "checkpoints" / "last.ckpt").exists():
+            self.at_calls.append(None)
+            return
+        files = {path: path.stat() for path in sorted(run.rglob("*")) if path.is_file()}
+        written = tuple((path, found.st_ino, found.st_size, found.st_mtime_ns) for path, found in files.items())
+        if written not in self._made:
+            self._made[written] = copied(run, self.folder / str(len(self._made)))
+        self.at_calls.append(self._made[written])
+
+
+def copied(run: Path, folder: Path) -> Path:
+    """A copy of a run's folder. Checkpoints are linked, since a run replaces them and never writes into them."""
+
+    def copy(source: str, target: str) -> None:
+        if source.endswith(".ckpt"):
+            os.link(source, target)
+        else:
+            shutil.copy2(source, target)
+
+    shutil.copytree(run, folder, copy_function=copy)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -169,9 +201,15 @@ def break_and_go_on(setting: Setting, folder: Path, at: int, how: How) -> tuple[
     breaking = Break(at, how)
     try:
         setting.fit(folder, breaking)
-    except (Killed, OSError, SystemExit):
+    except (OSError, SystemExit):
         if not (folder / "checkpoints" / "last.ckpt").exists():
             return breaking.calls[-1], None
-        setting.fit(folder, seen := Seen(), resume=True)
-        assert len(seen.batches) <= setting.steps or setting.steps < 0
+        return breaking.calls[at - 1], go_on(setting, folder)
     return breaking.calls[at - 1], left_by(folder)
+
+
+def go_on(setting: Setting, folder: Path) -> dict[str, Any]:
+    """Go on with what a run has left. Returns what it leaves in the end."""
+    setting.fit(folder, seen := Seen(), resume=True)
+    assert len(seen.batches) <= setting.steps or setting.steps < 0
+    return left_by(folder)

@@ -1,8 +1,9 @@
 """A run that is broken off and gone on with ends as the one that never was, to the last bit."""
 
+import shutil
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,17 @@ from lit_listener.training.listener_grpo import Updates
 from lit_listener.training.rewards import Annealed
 from lit_listener.vlm.listeners import ModelListener
 from lit_listener.vlm.rollout import Sampling
-from tests.training.broken_runs import Break, How, Setting, break_and_go_on, differences, left_by
+from tests.training.broken_runs import (
+    Break,
+    Copies,
+    How,
+    Setting,
+    break_and_go_on,
+    copied,
+    differences,
+    go_on,
+    left_by,
+)
 from tests.training.tiny_runs import TEMPLATE, Seen
 
 
@@ -64,17 +75,28 @@ def _keep_ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run to which nothing happens."""
+
+    left: dict[str, Any]
+    calls: list[str]
+    """The hooks it calls."""
+    copies: list[Path | None]
+    """What it would leave if it were killed at each of them."""
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What a setting leaves if nothing happens, and the hooks it calls; made once each."""
-    made: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    """A setting's run to which nothing happens; made once each."""
+    made: dict[str, Undisturbed] = {}
 
-    def of(name: str) -> tuple[dict[str, Any], list[str]]:
+    def of(name: str) -> Undisturbed:
         if name not in made:
-            folder = tmp_path_factory.mktemp("undisturbed")
-            counting = Break(None, "error")
-            SETTINGS[name].fit(folder, counting)
-            made[name] = left_by(folder), counting.calls
+            folder, copies = (tmp_path_factory.mktemp(what) for what in ("undisturbed", "copies"))
+            copying = Copies(copies)
+            SETTINGS[name].fit(folder, copying)
+            made[name] = Undisturbed(left_by(folder), copying.calls, copying.at_calls)
         return made[name]
 
     return of
@@ -82,13 +104,21 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def go_through(name: str, how: How, folder: Path, undisturbed: Any, places: list[int] | None = None) -> list[str]:
     """Break a setting off at many places. Returns the hooks after which there was something to go on from."""
-    expected, calls = undisturbed(name)
+    straight = undisturbed(name)
     found, gone_on = [], []
-    for at in places or range(1, len(calls) + 1):
-        hook, left = break_and_go_on(SETTINGS[name], folder, at, how)
+    ends: dict[Path | None, dict[str, Any] | None] = {None: None}
+    for at in places or range(1, len(straight.calls) + 1):
+        if how == "killed":
+            hook, copy = straight.calls[at - 1], straight.copies[at - 1]
+            if copy not in ends:
+                shutil.rmtree(folder, ignore_errors=True)
+                ends[copy] = go_on(SETTINGS[name], copied(copy, folder))
+            left = ends[copy]
+        else:
+            hook, left = break_and_go_on(SETTINGS[name], folder, at, how)
         if left is not None:
             gone_on.append(hook)
-            found += [f"{at} ({hook}): {difference}" for difference in differences(expected, left)]
+            found += [f"{at} ({hook}): {difference}" for difference in differences(straight.left, left)]
     assert not found
     return gone_on
 
@@ -106,7 +136,7 @@ def go_through(name: str, how: How, folder: Path, undisturbed: Any, places: list
     ],
 )
 def test_between_batches_and_within_validation(tmp_path, undisturbed, name, how):
-    calls = undisturbed(name)[1]
+    calls = undisturbed(name).calls
     validations = [at for at, hook in enumerate(calls, 1) if hook == "on_validation_batch_end"]
     starts = [at for at, hook in enumerate(calls, 1) if hook == "on_train_batch_start"]
     gone_on = go_through(name, how, tmp_path, undisturbed, [validations[1], starts[-1]])
@@ -114,7 +144,7 @@ def test_between_batches_and_within_validation(tmp_path, undisturbed, name, how)
 
 
 def test_between_two_steps_of_a_rollout(tmp_path, undisturbed):
-    calls = undisturbed("several steps a rollout")[1]
+    calls = undisturbed("several steps a rollout").calls
     steps = [at for at, hook in enumerate(calls, 1) if hook == "on_before_optimizer_step"]
     gone_on = go_through("several steps a rollout", "asked", tmp_path, undisturbed, [steps[0], steps[13]])
     assert len(gone_on) == 2
@@ -122,7 +152,7 @@ def test_between_two_steps_of_a_rollout(tmp_path, undisturbed):
 
 @pytest.mark.parametrize("name", ["dynamic sampling", "a reference that follows"])
 def test_within_a_rollout_of_which_more_is_kept(tmp_path, undisturbed, name):
-    calls = undisturbed(name)[1]
+    calls = undisturbed(name).calls
     steps = [at for at, hook in enumerate(calls, 1) if hook == "on_before_optimizer_step"]
     gone_on = go_through(name, "asked", tmp_path, undisturbed, [steps[4]])
     assert len(gone_on) == 1
@@ -135,7 +165,7 @@ def test_within_a_rollout_of_which_more_is_kept(tmp_path, undisturbed, name):
 @pytest.mark.parametrize(("how", "first"), [("killed", 3), ("asked", 6)])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_seventh_place(tmp_path, undisturbed, name, how, first):
-    calls = undisturbed(name)[1]
+    calls = undisturbed(name).calls
     assert go_through(name, how, tmp_path, undisturbed, list(range(first, len(calls) + 1, 7)))
 
 
@@ -152,7 +182,7 @@ def test_every_place(tmp_path, undisturbed, name, how):
 def test_an_error_loses_nothing_between_two_steps(tmp_path, undisturbed, how):
     """Only every second rollout is saved on the way, but all of them are there."""
     name = "every second rollout"
-    calls = undisturbed(name)[1]
+    calls = undisturbed(name).calls
     go_through(name, how, tmp_path, undisturbed)
     third = [at for at, hook in enumerate(calls, 1) if hook == "on_before_optimizer_step"][3]
     with pytest.raises((OSError, SystemExit)):
