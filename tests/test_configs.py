@@ -1,5 +1,6 @@
 """Every shipped config: it says how it is run, it parses, it runs, and what is compared differs in one thing only."""
 
+import contextlib
 import copy
 import inspect
 import itertools
@@ -60,13 +61,17 @@ TRAINED = {
 """Configs of the real models that train anything but GRPO, and what."""
 OWN_QUESTION = {"trace_sft_given", "bradley_terry"}
 """Those that the debug overlay's words do not go with."""
+ALIKE = {"grpo", "grpo_hpsv2_25"}
+"""They differ from grpo_listener in numbers alone (``test_the_papers_configs_differ_in_what_they_compare_alone``): what
+loads and runs is the same, so that they are tried with the overlay alone that is no like of the others."""
 COMBINED = [
     (base, overlay)
     for base in PAIRS
     for overlay in OVERLAYS
-    if not (base.stem in OWN_QUESTION and overlay.stem == "cpu_debug")
+    if not (overlay.stem == "cpu_debug" and base.stem in OWN_QUESTION)
+    and not (overlay.stem != "cpu_debug" and base.stem in ALIKE)
 ]
-DEBUGGED = [path for path in PAIRS if path.stem not in OWN_QUESTION]
+DEBUGGED = [path for path in PAIRS if path.stem not in OWN_QUESTION | ALIKE]
 NO_OVERLAYS = {"ImageRewardRatings", "ImageGenCoT", "TraceTable", "WholeLists"}
 """Sources that do not go with every training."""
 NAMES = {"instruct", "witness", "warm_start", "grpo", "grpo_listener", "random_listener"}
@@ -123,10 +128,10 @@ def test_a_config_opens_with_what_it_does_and_the_command_that_runs_it(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", SHAPES, ids=lambda path: path.stem)
-def test_a_config_parses(path, tmp_path):
-    cli = build(with_traces(content(path), tmp_path), tmp_path)
-    assert isinstance(cli.model, ListenerGRPO | TraceSFT | AnswerSFT | BradleyTerryReward)
+@pytest.mark.parametrize("path", [path for path in SHAPES if path.stem in SERVED], ids=lambda path: path.stem)
+def test_a_config_that_is_not_run_parses(path, tmp_path):
+    cli = build(content(path), tmp_path)
+    assert isinstance(cli.model, ListenerGRPO)
     assert len(cli.datamodule.train) > 0
     assert cli.trainer.max_steps > 0
 
@@ -360,11 +365,11 @@ def test_an_overlay_switches_no_class_without_spelling_it_out_and_replaces_no_li
             assert set(spelled) == set(inspect.signature(ShapesPairs).parameters)
 
 
-@pytest.fixture
-def tables(tmp_path, monkeypatch) -> Path:
+@pytest.fixture(scope="module")
+def made_tables(tmp_path_factory) -> Path:
     """The tables that the header tells how to make, by its own words."""
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "data" / "hpdv2"
+    here = tmp_path_factory.mktemp("tables")
+    folder = here / "data" / "hpdv2"
     (folder / "train").mkdir(parents=True)
     for name, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
         Image.new("RGB", (56, 56), colour).save(folder / "train" / f"{name}.jpg")
@@ -374,18 +379,26 @@ def tables(tmp_path, monkeypatch) -> Path:
         for n in range(60)
     ]
     (folder / "train.json").write_text(json.dumps(rows))
-    (tmp_path / "data" / "imagegen_cot").mkdir()
+    (here / "data" / "imagegen_cot").mkdir()
     said = [
         ("human", "Which?\nText Caption: [a circle]"),
         ("gpt", "<think>x</think><answer>Image 2 is better</answer>"),
     ]
     turns = [{"from": speaker, "value": value} for speaker, value in said]
     row = {"conversations": turns, "images": [str(folder / "train" / f"{name}.jpg") for name in ("red", "blue")]}
-    (tmp_path / "data" / "imagegen_cot" / "train.json").write_text(json.dumps([row]))
+    (here / "data" / "imagegen_cot" / "train.json").write_text(json.dumps([row]))
     header = (ROOT / "configs" / "qwen2_5_vl" / "grpo_listener.yaml").read_text()
     recipe = header[header.index("#   import json") : header.index("seed_everything")]
-    exec("\n".join(line[4:] for line in recipe.splitlines()), {})  # what a reader would run
+    with contextlib.chdir(here):
+        exec("\n".join(line[4:] for line in recipe.splitlines()), {})  # what a reader would run
     return folder
+
+
+@pytest.fixture
+def tables(made_tables, monkeypatch) -> Path:
+    """The same, where a config's paths find them."""
+    monkeypatch.chdir(made_tables.parents[1])
+    return made_tables
 
 
 def test_the_recipe_for_the_tables_keeps_prompts_apart_and_votes_right(tables):
@@ -417,6 +430,8 @@ def test_every_combination_parses_and_loads_at_toy_size(base, overlay, tables, t
     published = ImageGenCoT if base.stem == "trace_sft_given" else PairTable
     assert isinstance(cli.datamodule.train, ShapesPairs if toy else published)
     assert list(cli.datamodule.validation) == ["held_in"]
+    if toy:
+        assert_nothing_leaks_from_the_tables(cli)
     assert isinstance(cli.trainer.strategy, ModelParallelStrategy) == (overlay.stem == "fsdp_8gpu")
     cli.model.configure_model()
     spec = cli.model.policy_spec
@@ -432,10 +447,7 @@ def test_every_combination_parses_and_loads_at_toy_size(base, overlay, tables, t
     assert low <= rate <= high
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("base", DEBUGGED, ids=lambda path: path.stem)
-def test_nothing_of_the_tables_leaks_into_the_bundled_pairs(base, tmp_path):
-    cli = combined(base, ROOT / "configs" / "hardware" / "cpu_debug.yaml", "--run_dir", str(tmp_path))
+def assert_nothing_leaks_from_the_tables(cli: ReasonerCLI) -> None:
     train = cli.config["data"]["train"]["init_args"]
     held_in = cli.config["data"]["validation"]["held_in"]["init_args"]
     for options, size, split in ((train, 16, "train"), (held_in, 4, "validation")):

@@ -185,6 +185,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fsdp_reward": ("fsdp", {"baseline": "reward", "policy": BLANK}),
     "fsdp_reward_vision": ("fsdp", {"baseline": "reward", "policy": replace(BLANK, train_vision=True)}),
 }
+JUDGED = ("ddp", "fsdp", "fsdp_in_step")
+"""Those that are tested on some pairs too."""
 STRATEGIES = {
     "ddp": lambda: DDPStrategy(process_group_backend="gloo"),
     "fsdp": lambda: ModelParallelStrategy(2, 1, process_group_backend="gloo"),
@@ -232,7 +234,7 @@ def run(case: str, folder: Path, *, several: bool) -> Left:
     loaders = data(13, validation=source, test=source, eval_batch_size=2, traces=traces)
     run.fit(module, loaders)
     weights = {name: whole(p) for name, p in module.named_parameters() if p.requires_grad}
-    if case in ("ddp", "fsdp", "fsdp_in_step"):
+    if case in JUDGED:
         run.test(module, loaders, verbose=False)
     return Left(logged.metrics, module.kept, weights, logged.judged)
 

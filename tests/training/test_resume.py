@@ -162,11 +162,27 @@ def test_within_a_rollout_of_which_more_is_kept(tmp_path, undisturbed, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("how", "first"), [("killed", 3), ("asked", 6)])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_every_seventh_place(tmp_path, undisturbed, name, how, first):
+def test_killed_at_every_seventh_place(tmp_path, undisturbed, name):
     calls = undisturbed(name).calls
-    assert go_through(name, how, tmp_path, undisturbed, list(range(first, len(calls) + 1, 7)))
+    assert go_through(name, "killed", tmp_path, undisturbed, list(range(3, len(calls) + 1, 7)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTINGS)
+def test_asked_to_stop_again_and_again(tmp_path, undisturbed, name):
+    """Each start is stopped after a few hooks: one run in many pieces, of which a fault in any stays to the end."""
+    run, stopped = tmp_path / "run", list[str]()
+    while True:
+        breaking = Break(6 + len(stopped) // 2, "asked")  # later and later: a validation is begun anew each time
+        try:
+            SETTINGS[name].fit(run, breaking, resume=(run / "checkpoints" / "last.ckpt").exists())
+        except SystemExit:
+            stopped.append(breaking.calls[breaking.at - 1])
+        else:
+            break
+    assert len(stopped) >= 2
+    assert not list(differences(undisturbed(name).left, left_by(run)))
 
 
 @pytest.mark.accept
@@ -177,13 +193,19 @@ def test_every_place(tmp_path, undisturbed, name, how):
     assert set(gone_on) >= {"on_before_optimizer_step", "on_train_batch_end", "on_train_epoch_end"}
 
 
-@pytest.mark.slow
+@pytest.mark.accept
 @pytest.mark.parametrize("how", ["error", "ctrl-c"])
-def test_an_error_loses_nothing_between_two_steps(tmp_path, undisturbed, how):
+def test_an_error_at_every_place(tmp_path, undisturbed, how):
+    go_through("every second rollout", how, tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "first"), [("error", 2), ("ctrl-c", 4)])
+def test_an_error_loses_nothing_between_two_steps(tmp_path, undisturbed, how, first):
     """Only every second rollout is saved on the way, but all of them are there."""
     name = "every second rollout"
     calls = undisturbed(name).calls
-    go_through(name, how, tmp_path, undisturbed)
+    go_through(name, how, tmp_path, undisturbed, list(range(first, len(calls) + 1, 5)))
     third = [at for at, hook in enumerate(calls, 1) if hook == "on_before_optimizer_step"][3]
     with pytest.raises((OSError, SystemExit)):
         SETTINGS[name].fit(tmp_path / "three", Break(third, how))
