@@ -20,8 +20,9 @@ from transformers import AutoModelForImageTextToText, AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from lit_listener import Judge
-from lit_listener.data.records import PreferencePair, ShownPair
+from lit_listener.data.records import PreferencePair
 from lit_listener.data.shapes import ShapesPairs
+from lit_listener.data.shown import ShownPair
 from lit_listener.judging.card import CARD, read_card
 from lit_listener.tasks import Question
 from lit_listener.vlm.encoding import label_token_ids

@@ -14,7 +14,8 @@ from benchmarks.bounds import measured_bounds
 from benchmarks.measure import MovedWeight, finished, peak
 from benchmarks.pairs import Link
 from benchmarks.shapes import TEMPLATE, Job, pairs
-from lit_listener.data.records import PairSource, PreferencePair, ShownPair
+from lit_listener.data.records import PairSource, PreferencePair
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import Outcome, PairwisePreference, Transcript
 from lit_listener.training import ListenerGRPO, PreferenceData
 from lit_listener.training.grpo_options import RewardWeights

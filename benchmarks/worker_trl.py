@@ -26,7 +26,7 @@ from benchmarks.measure import MovedWeight, finished, peak
 from benchmarks.pairs import Link
 from benchmarks.processor import ImageTextProcessor
 from benchmarks.shapes import PROMPT, TEMPLATE, Job, Shape, pairs
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.vlm.adapters import adapted_layers
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from lit_listener.data.records import Demonstration, Demonstrator, Shown, a_pair
+from lit_listener.data.shown import Demonstration, Demonstrator, Shown, a_pair
 
 FINISHED = "I have finished thinking."
 """The papers' string in the place of thoughts, where they ask what an answer is worth without any."""

@@ -19,17 +19,8 @@ from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from lit_listener.data.curriculum import WideningWindow
-from lit_listener.data.records import (
-    ListSource,
-    PairSource,
-    PreferencePair,
-    RatedSource,
-    Shown,
-    ShownImage,
-    ShownList,
-    ShownPair,
-    Side,
-)
+from lit_listener.data.records import ListSource, PairSource, PreferencePair, RatedSource, Side
+from lit_listener.data.shown import Shown, ShownImage, ShownList, ShownPair
 
 Place = tuple[int, int, int]
 """(index of the pair, label it shall have, epoch); ~index for a pair that is only there to keep ranks in step."""

@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from lit_listener.data.order import EpochOrder, Orders, first_shown
-from lit_listener.data.records import ListSource, PairSource, RankedList, ShownPair, Side
+from lit_listener.data.records import ListSource, PairSource, RankedList, Side
+from lit_listener.data.shown import ShownPair
 
 ListProtocol = Literal["pairs", "anchor"]
 """How ranked lists are judged: every pair of a list, or every image against anchors."""

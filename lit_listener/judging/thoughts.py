@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lit_listener.data.records import Shown
+from lit_listener.data.shown import Shown
 from lit_listener.judging.listening import Ear
 from lit_listener.judging.pictures import Picture
 from lit_listener.tasks import Transcript

@@ -6,9 +6,9 @@ Only of pairs that were drawn by ``ShapesPairs``; a pair's name says how to draw
 import re
 from functools import cache
 
-from lit_listener.data.records import ShownPair
 from lit_listener.data.shapes import ShapesPairs, attribute_accuracy, displayed_scenes
 from lit_listener.data.shapes.world import ShapesPair, Voters
+from lit_listener.data.shown import ShownPair
 from lit_listener.data.simulated.pairs import SPLITS
 from lit_listener.evaluation.judged_pairs import JudgedPair
 from lit_listener.evaluation.prediction import Prediction

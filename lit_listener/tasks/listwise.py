@@ -16,7 +16,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import OtherKindError, RankedList, Shown, ShownList, ShownPair
+from lit_listener.data.records import RankedList
+from lit_listener.data.shown import OtherKindError, Shown, ShownList, ShownPair
 from lit_listener.tasks.list_verdicts import list_verdicts
 from lit_listener.tasks.pairwise import DEFAULT_CONTINUATION, DEFAULT_SYSTEM
 from lit_listener.tasks.task import Task

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import Shown, ShownPair, a_pair
+from lit_listener.data.shown import Shown, ShownPair, a_pair
 from lit_listener.tasks import image_names
 from lit_listener.tasks.transcript import Transcript
 from lit_listener.tasks.verdicts import pair_verdicts

@@ -15,7 +15,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import OtherKindError, Shown, ShownImage, ShownPair, Side
+from lit_listener.data.records import Side
+from lit_listener.data.shown import OtherKindError, Shown, ShownImage, ShownPair
 from lit_listener.objective import expected_rating
 from lit_listener.tasks.pairwise import DEFAULT_SYSTEM
 from lit_listener.tasks.rating_verdicts import RatingVerdicts

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from PIL.Image import Image
 from torch import Tensor
 
-from lit_listener.data.records import Demonstration, Shown, ShownPair
+from lit_listener.data.shown import Demonstration, Shown, ShownPair
 from lit_listener.tasks.transcript import Transcript
 
 

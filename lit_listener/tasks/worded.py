@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from lit_listener.data.records import Demonstration, Shown
+from lit_listener.data.shown import Demonstration, Shown
 from lit_listener.tasks.grammar import TAG, Grammar
 from lit_listener.tasks.task import Question
 from lit_listener.tasks.transcript import Transcript, parse_transcript

@@ -18,7 +18,7 @@ import jinja2
 from jinja2 import meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from lit_listener.data.records import Shown
+from lit_listener.data.shown import Shown
 
 CHAT_TOKEN = re.compile(r"<\|(\w+)\|>")
 _MARK = "\0"

@@ -10,7 +10,7 @@ Left out: several reference images, and how that paper trains. Any training of t
 import re
 from typing import Any
 
-from lit_listener.data.records import Shown
+from lit_listener.data.shown import Shown
 from lit_listener.tasks.pairwise import DEFAULT_CONTINUATION, DEFAULT_SYSTEM, PairwisePreference
 from lit_listener.tasks.wording import Text
 from lit_listener.tasks.wording_file import resolved

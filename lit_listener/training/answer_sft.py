@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lit_listener.data.demonstrators import FINISHED
-from lit_listener.data.records import Demonstration, Shown
+from lit_listener.data.shown import Demonstration, Shown
 from lit_listener.objective import expected_nll
 from lit_listener.tasks import Question
 from lit_listener.training.label_targets import LabelTargets, chosen_of, tie, votes_share

@@ -16,7 +16,8 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
-from lit_listener.data.records import Demonstration, ShownPair, Side
+from lit_listener.data.records import Side
+from lit_listener.data.shown import Demonstration, ShownPair
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.objective import bradley_terry_loss
 from lit_listener.tasks.reward_question import RewardQuestion

@@ -12,7 +12,8 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from lit_listener.data.curriculum import Curriculum, WideningWindow
 from lit_listener.data.order import EpochOrder, Orders, TrainingSource, shown_items
 from lit_listener.data.overlap import normalised
-from lit_listener.data.records import Demonstration, Demonstrator, PairSource, Shown, ShownPair
+from lit_listener.data.records import PairSource
+from lit_listener.data.shown import Demonstration, Demonstrator, Shown, ShownPair
 from lit_listener.data.sources.kept_pairs import KeptPairs
 from lit_listener.data.units import AnchorUnits, ListProtocol, PairUnits, ShownUnits, UnitOrder, Units, pending_units
 from lit_listener.data.watched import watched

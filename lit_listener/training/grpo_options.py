@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import Demonstration, Shown
+from lit_listener.data.shown import Demonstration, Shown
 from lit_listener.objective import decoupled_advantages, group_advantages
 from lit_listener.objective.advantages import AdvantageScale
 from lit_listener.objective.policy_loss import ImportanceLevel, LossNormalizer

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lit_listener.data.records import Shown, ShownPair
+from lit_listener.data.shown import Shown, ShownPair
 from lit_listener.tasks import Outcome, Task, Transcript
 from lit_listener.training.examination import Findings
 from lit_listener.vlm.completions import Completions

@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.evaluation.metrics import JudgementMetrics
 from lit_listener.evaluation.prediction import Prediction
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, TypeVar, get_args
 
-from lit_listener.data.records import Shown, a_pair
+from lit_listener.data.shown import Shown, a_pair
 
 LabelTargets = Literal["majority", "votes"]
 """majority: the preferred image, with certainty. votes: the share of the votes that each image got."""

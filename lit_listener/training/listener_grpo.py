@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor
 
-from lit_listener.data.records import Shown
+from lit_listener.data.shown import Shown
 from lit_listener.objective import loss_denominator
 from lit_listener.tasks import Transcript
 from lit_listener.training.groups import AllGroups, Groups, Sampled

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
-from lit_listener.data.records import Shown
+from lit_listener.data.shown import Shown
 from lit_listener.tasks import PairwisePreference, Task, Transcript
 from lit_listener.training.memory_options import Memory
 from lit_listener.training.out_of_memory import TokenBudget

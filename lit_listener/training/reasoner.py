@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.judging.card import CARD
 from lit_listener.judging.run_config import card_of_run, read_run_config

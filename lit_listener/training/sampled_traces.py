@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
-from lit_listener.data.records import Demonstration, Demonstrator, PairSource, Shown, a_pair
+from lit_listener.data.records import PairSource
+from lit_listener.data.shown import Demonstration, Demonstrator, Shown, a_pair
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import read_predictions
 

@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import torch
 from PIL.Image import Image
 
-from lit_listener.data.records import PreferencePair, ShownPair, Side
+from lit_listener.data.records import PreferencePair, Side
+from lit_listener.data.shown import ShownPair
 from lit_listener.evaluation.judged_pairs import LEVEL
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.training.judged import shown_facts

@@ -8,7 +8,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import Shown
+from lit_listener.data.shown import Shown
 from lit_listener.objective import PolicyLoss, zero_variance_groups
 from lit_listener.tasks import Transcript
 from lit_listener.training.rewards import Rewards

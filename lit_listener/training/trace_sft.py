@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from lit_listener.data.records import Demonstration
+from lit_listener.data.shown import Demonstration
 from lit_listener.training.reasoner import Reasoner
 from lit_listener.vlm import ranks
 from lit_listener.vlm.completions import Completions

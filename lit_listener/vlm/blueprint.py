@@ -23,11 +23,11 @@ from transformers import AutoModelForImageTextToText, GenerationConfig, Qwen2Tok
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from lit_listener.data.records import Demonstration, ShownPair
 from lit_listener.data.scenes import RENDERERS as SCENES_RENDERERS
 from lit_listener.data.scenes import ScenesPairs, ScenesTraces
 from lit_listener.data.shapes import RENDERERS as SHAPES_RENDERERS
 from lit_listener.data.shapes import ShapesPairs, ShapesTraces
+from lit_listener.data.shown import Demonstration, ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.vlm.sizes import MEDIUM, OTHER, SMALL, ModelSize
 

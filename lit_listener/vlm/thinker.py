@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import Shown
+from lit_listener.data.shown import Shown
 from lit_listener.tasks import Task, Transcript
 from lit_listener.vlm import ranks
 from lit_listener.vlm.asked import Asked, packed_scores

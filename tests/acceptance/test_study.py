@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lit_listener.__main__ import main
-from lit_listener.data.records import ShownPair
 from lit_listener.data.shapes import ShapesPairs, attribute_accuracy, displayed_scenes
+from lit_listener.data.shown import ShownPair
 from lit_listener.evaluation.learning_curves import read_metrics
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.study.design import read_design

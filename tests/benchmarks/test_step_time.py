@@ -14,7 +14,7 @@ from benchmarks.pairs import ROOT, Worker, WorkerDiedError
 from benchmarks.processor import ImageTextProcessor
 from benchmarks.shapes import SHAPES, TEMPLATE, Job, config_of, named, pairs, tokenizer_of, write_model
 from benchmarks.step_time import both, check_same_work, figures, main, over_memory, paired_ratio
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.vlm.loading import load_backbone
 from lit_listener.vlm.specs import PolicySpec

@@ -1,7 +1,7 @@
 import pytest
 
 from lit_listener.data.demonstrators import AnswerOnly
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import PairwisePreference
 
 

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lit_listener.data.demonstrators import GivenTraces
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.data.sources import ImageGenCoT, TraceTable
 from lit_listener.tasks import PairwisePreference
 from tests.data.tables import BLUE, RED, png, write

@@ -9,8 +9,9 @@ from PIL import Image
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from lit_listener.data.order import EpochOrder, ShownPairs, shown_items
-from lit_listener.data.records import RatedImage, RatedSource, ShownImage
+from lit_listener.data.records import RatedImage, RatedSource
 from lit_listener.data.shapes import ShapesPairs
+from lit_listener.data.shown import ShownImage
 from tests.data.test_units import Lists
 
 DOT = Image.new("RGB", (1, 1))

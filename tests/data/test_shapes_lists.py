@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lit_listener.data.order import ShownPairs
-from lit_listener.data.records import ListSource, ShownList
+from lit_listener.data.records import ListSource
 from lit_listener.data.shapes import RENDERERS, ShapesLists, ShapesListTraces, ShapesPairs, Voters
+from lit_listener.data.shown import ShownList
 from lit_listener.tasks import Listwise
 
 

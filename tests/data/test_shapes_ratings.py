@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from lit_listener.data.order import ShownImages
-from lit_listener.data.records import ShownImage
 from lit_listener.data.shapes import Raters, ShapesRatings, ShapesRatingTraces
 from lit_listener.data.shapes.scenes import Scene
+from lit_listener.data.shown import ShownImage
 from lit_listener.tasks import AbsoluteRating
 
 WANTED = Scene("three", "red", "circle")

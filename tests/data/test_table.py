@@ -5,7 +5,8 @@ import pickle
 import datasets
 import pytest
 
-from lit_listener.data.records import PairSource, ShownPair
+from lit_listener.data.records import PairSource
+from lit_listener.data.shown import ShownPair
 from lit_listener.data.sources import PairTable
 from lit_listener.tasks import PairwisePreference
 from tests.data.tables import BLUE, RED, SUFFIXES, png, rows, write

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lit_listener.data.records import ListPlaces, ListSource, PairSource, PreferencePair, ShownList
+from lit_listener.data.records import ListPlaces, ListSource, PairSource, PreferencePair
+from lit_listener.data.shown import ShownList
 from lit_listener.data.sources import HPDv2, ImageRewardDB, PairTable, WholeLists, row_images
 from lit_listener.tasks import Listwise
 from tests.data.published import parquet, tone

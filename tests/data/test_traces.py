@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import pytest
 
-from lit_listener.data.records import Demonstrator, ShownPair
 from lit_listener.data.shapes import (
     Scene,
     ShapesPair,
@@ -13,6 +12,7 @@ from lit_listener.data.shapes import (
     attribute_accuracy,
     displayed_scenes,
 )
+from lit_listener.data.shown import Demonstrator, ShownPair
 from lit_listener.tasks.verdicts import stated_verdict
 
 FIRST = Scene("one", "red", "circle")

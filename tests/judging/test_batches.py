@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lit_listener.data.records import ShownImage
+from lit_listener.data.shown import ShownImage
 from lit_listener.judging.batches import Batches
 from lit_listener.judging.pictures import picture
 from lit_listener.judging.thoughts import Showing

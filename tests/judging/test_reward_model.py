@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from lit_listener import Judge, RewardModel
 from lit_listener.__main__ import main
-from lit_listener.data.records import ShownPair
 from lit_listener.data.shapes import ShapesPairs
+from lit_listener.data.shown import ShownPair
 from lit_listener.judging.run_config import asked_question, policy_spec, read_run_config
 from lit_listener.training import BradleyTerryReward
 

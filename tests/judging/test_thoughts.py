@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.pictures import picture
 from lit_listener.judging.thoughts import Showing, think

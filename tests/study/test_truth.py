@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from lit_listener.data.records import ShownPair
 from lit_listener.data.shapes import ShapesPairs, ShapesTraces
+from lit_listener.data.shown import ShownPair
 from lit_listener.evaluation.judged_pairs import JudgedPair
 from lit_listener.study.truth import knowing_correct, shapes_pair, stated_rightly
 from tests.study.simulating import Judge, study

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lit_listener.data.records import ShownPair
 from lit_listener.data.shapes import ShapesPairs, ShapesTraces
 from lit_listener.data.shapes.traces import attribute_accuracy, displayed_scenes
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.tasks.image_names import NamesImages, swap_images
 from lit_listener.tasks.verdicts import stated_verdict

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lit_listener.data.records import Demonstration, PreferencePair, RankedList, ShownList, ShownPair
+from lit_listener.data.records import PreferencePair, RankedList
+from lit_listener.data.shown import Demonstration, ShownList, ShownPair
 from lit_listener.tasks import Listwise, PairwisePreference, Task
 
 IMAGES = tuple(Image.new("RGB", (4, 4), (shade, 0, 0)) for shade in range(12))

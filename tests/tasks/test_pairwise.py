@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lit_listener.data.records import Demonstration, PreferencePair, ShownPair
+from lit_listener.data.records import PreferencePair
+from lit_listener.data.shown import Demonstration, ShownPair
 from lit_listener.tasks import PairwisePreference, Question, Task
 
 RED, BLUE = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")

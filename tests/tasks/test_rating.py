@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lit_listener.data.records import Demonstration, ListPlaces, PreferencePair, ShownImage, ShownPair
+from lit_listener.data.records import ListPlaces, PreferencePair
+from lit_listener.data.shown import Demonstration, ShownImage, ShownPair
 from lit_listener.tasks import AbsoluteRating, NearMisses, Outcome, PairwisePreference, RatesImages, Transcript
 from lit_listener.vlm.encoding import label_token_ids
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lit_listener.data.records import PreferencePair, ShownPair
+from lit_listener.data.records import PreferencePair
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.tasks.wording import Text
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lit_listener.data.records import PreferencePair, ShownPair
+from lit_listener.data.records import PreferencePair
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import Grammar, Listwise, PairwisePreference, YesNoComparison
 from lit_listener.tasks.pairwise import DEFAULT_SYSTEM
 from lit_listener.tasks.wording_file import bundled_wordings, resolved

@@ -4,7 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lit_listener.data.records import Demonstration, PreferencePair, ShownPair
+from lit_listener.data.records import PreferencePair
+from lit_listener.data.shown import Demonstration, ShownPair
 from lit_listener.objective import preference_probability
 from lit_listener.tasks import Task, YesNoComparison
 

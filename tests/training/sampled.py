@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lit_listener.data.records import PairSource, ShownPair, Side
+from lit_listener.data.records import PairSource, Side
+from lit_listener.data.shown import ShownPair
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import write_predictions
 from lit_listener.training.judged import shown_facts

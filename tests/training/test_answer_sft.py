@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lit_listener.data.demonstrators import AnswerOnly
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.training import AnswerSFT
 from lit_listener.training.answer_sft import _both_labels, _right_label

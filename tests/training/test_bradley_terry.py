@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from lit_listener import RewardModel
 from lit_listener.data.demonstrators import AnswerOnly
-from lit_listener.data.records import RankedList, ShownPair
+from lit_listener.data.records import RankedList
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import RewardQuestion
 from lit_listener.training import BradleyTerryReward
 from lit_listener.training.callbacks import ExportModel

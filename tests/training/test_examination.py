@@ -8,7 +8,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from lit_listener.data.records import PairSource, ShownPair
+from lit_listener.data.records import PairSource
+from lit_listener.data.shown import ShownPair
 from lit_listener.data.units import AnchorUnits
 from lit_listener.training.examination import Examination
 from lit_listener.vlm.backbone import Backbone

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from lit_listener.data.records import ListPlaces, PreferencePair, Shown, ShownImage, ShownPair
+from lit_listener.data.records import ListPlaces, PreferencePair
+from lit_listener.data.shown import Shown, ShownImage, ShownPair
 from lit_listener.tasks import Listwise, Outcome, PairwisePreference, Transcript
 from lit_listener.training.examination import Findings
 from lit_listener.training.judged import Completed, Parts

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 
-from lit_listener.data.records import RankedList, ShownPair
+from lit_listener.data.records import RankedList
 from lit_listener.data.shapes import ShapesRatings
+from lit_listener.data.shown import ShownPair
 from lit_listener.evaluation.predictions_file import read_predictions, write_predictions
 from lit_listener.tasks import AbsoluteRating
 from lit_listener.training import ListenerGRPO

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from lit_listener.data.records import ShownPair, Side
+from lit_listener.data.records import Side
+from lit_listener.data.shown import ShownPair
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import write_predictions
 from lit_listener.training import PreferenceData, SampledTraces

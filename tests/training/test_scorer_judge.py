@@ -15,8 +15,9 @@ from PIL import Image
 from scipy.special import expit
 
 from lit_listener.__main__ import main
-from lit_listener.data.records import ListPlaces, PreferencePair, RankedList, ShownPair
+from lit_listener.data.records import ListPlaces, PreferencePair, RankedList
 from lit_listener.data.shapes import ShapesPairs
+from lit_listener.data.shown import ShownPair
 from lit_listener.evaluation.judged_pairs import judged_pairs
 from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import read_predictions

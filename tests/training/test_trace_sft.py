@@ -6,8 +6,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from lit_listener.data.records import Demonstration, Demonstrator, Shown
 from lit_listener.data.shapes import ShapesTraces
+from lit_listener.data.shown import Demonstration, Demonstrator, Shown
 from lit_listener.training import TraceSFT
 from lit_listener.vlm.specs import PolicySpec
 from tests.training.tiny_runs import BLANK, Babble, data, sgd, trainer, weights

@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import Callback
 
 from lit_listener.__main__ import main
 from lit_listener.data.demonstrators import AnswerOnly
-from lit_listener.data.records import Demonstration
 from lit_listener.data.shapes import ShapesLists, ShapesListTraces, ShapesPairs
+from lit_listener.data.shown import Demonstration
 from lit_listener.data.sources import PairTable
 from lit_listener.judging.judge import Judge
 from lit_listener.tasks import Listwise, Outcome, PairwisePreference, Transcript

@@ -15,8 +15,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from lit_listener.data.records import PairSource, PreferencePair, ShownPair
+from lit_listener.data.records import PairSource, PreferencePair
 from lit_listener.data.shapes import ShapesPairs
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import Outcome, PairwisePreference, Transcript
 from lit_listener.training import ListenerGRPO, PreferenceData
 from lit_listener.vlm.rollout import Sampling

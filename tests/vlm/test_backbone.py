@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.vlm.backbone import Backbone
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import PromptBatch, Reader

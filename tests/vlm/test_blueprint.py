@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
 
-from lit_listener.data.records import ShownPair
 from lit_listener.data.scenes import RENDERERS as SCENES_RENDERERS
 from lit_listener.data.scenes import ScenesPairs, ScenesTraces
 from lit_listener.data.scenes import scene as scenes
@@ -21,6 +20,7 @@ from lit_listener.data.shapes.renderers import RENDERERS
 from lit_listener.data.shapes.scenes import COLOURS, COUNTS, FINISHES, SHAPES
 from lit_listener.data.shapes.traces import ShapesTraces
 from lit_listener.data.shapes.world import ShapesPairs
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import Outcome, PairwisePreference
 from lit_listener.vlm.blueprint import (
     SCENES,

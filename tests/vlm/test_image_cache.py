@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.vlm.backbone import Backbone
 from lit_listener.vlm.encoding import PromptBatch, Reader
 from lit_listener.vlm.image_cache import ImageCache

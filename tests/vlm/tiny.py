@@ -17,7 +17,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from lit_listener.data.records import PreferencePair, ShownPair
+from lit_listener.data.records import PreferencePair
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.vlm.backbone import Backbone, Scores
 from lit_listener.vlm.blueprint import CHAT_TEMPLATE, SPECIAL_TOKENS, build_tokenizer

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from lit_listener.data.records import Demonstration, Demonstrator, Shown, ShownPair, a_pair
 from lit_listener.data.scenes.scene import Fact, Scene
 from lit_listener.data.scenes.world import ScenesPair, ScenesVoters
+from lit_listener.data.shown import Demonstration, Demonstrator, Shown, ShownPair, a_pair
 from lit_listener.data.simulated.habits import ORDINALS, better, check_mix, draw_habit, verdict
 
 _VOTERS = ScenesVoters()

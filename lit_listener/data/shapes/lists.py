@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lit_listener.data.records import Demonstration, Demonstrator, ListSource, RankedList, Shown, ShownList
+from lit_listener.data.records import ListSource, RankedList
 from lit_listener.data.shapes.renderers import RENDERERS
 from lit_listener.data.shapes.scenes import Scene, attempt, random_prompt
 from lit_listener.data.shapes.traces import attribute_marks
 from lit_listener.data.shapes.world import Voters
+from lit_listener.data.shown import Demonstration, Demonstrator, Shown, ShownList
 from lit_listener.data.simulated.pairs import SPLITS, Split
 
 

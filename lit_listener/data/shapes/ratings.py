@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lit_listener.data.records import Demonstration, Demonstrator, RatedImage, RatedSource, Shown
+from lit_listener.data.records import RatedImage, RatedSource
 from lit_listener.data.shapes.renderers import RENDERERS, Renderer
 from lit_listener.data.shapes.scenes import Scene, attempt, random_prompt
 from lit_listener.data.shapes.traces import attribute_marks
 from lit_listener.data.shapes.world import Voters
+from lit_listener.data.shown import Demonstration, Demonstrator, Shown
 from lit_listener.data.simulated.habits import check_mix, draw_habit
 from lit_listener.data.simulated.pairs import SPLITS, Split, check_world
 

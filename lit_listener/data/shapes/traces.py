@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from lit_listener.data.records import Demonstration, Demonstrator, Shown, ShownPair, a_pair
 from lit_listener.data.shapes.scenes import COLOURS, COUNTS, FINISHES, SHAPES, Scene
 from lit_listener.data.shapes.world import ShapesPair
+from lit_listener.data.shown import Demonstration, Demonstrator, Shown, ShownPair, a_pair
 from lit_listener.data.simulated.habits import ORDINALS, better, check_mix, draw_habit, verdict
 
 _WORDS = {word: word for words in (COUNTS, COLOURS, FINISHES) for word in words}

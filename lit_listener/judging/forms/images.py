@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lit_listener.data.records import ShownImage
+from lit_listener.data.shown import ShownImage
 from lit_listener.judging.anchors import Anchor
 from lit_listener.judging.forms.form import Form
 from lit_listener.judging.pictures import Picture

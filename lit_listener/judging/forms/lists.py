@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import torch
 
-from lit_listener.data.records import RankedList, ShownList
+from lit_listener.data.records import RankedList
+from lit_listener.data.shown import ShownList
 from lit_listener.judging.anchors import Anchor
 from lit_listener.judging.forms.pairs import PairForm
 from lit_listener.judging.pictures import Picture

@@ -5,7 +5,8 @@ from functools import partial
 
 import torch
 
-from lit_listener.data.records import PreferencePair, ShownPair, Side
+from lit_listener.data.records import PreferencePair, Side
+from lit_listener.data.shown import ShownPair
 from lit_listener.judging.anchors import Anchor, choose_anchor
 from lit_listener.judging.forms.form import Form, Look
 from lit_listener.judging.pictures import Picture

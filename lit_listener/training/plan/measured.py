@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lit_listener.data.records import Demonstration, ShownPair
+from lit_listener.data.shown import Demonstration, ShownPair
 from lit_listener.training.listener_grpo import ListenerGRPO
 from lit_listener.training.plan.costs import Curve, StepShape
 from lit_listener.training.plan.optimizer_state import optimizer_bytes

@@ -8,7 +8,7 @@ the allocator's gaps, CUDA's own memory and DDP's buckets, which the tenth that 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory
 from lit_listener.training.plan.costs import StepShape, largest
 from lit_listener.training.plan.measured import Measured, measure

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import ShownPair, a_pair
+from lit_listener.data.shown import ShownPair, a_pair
 from lit_listener.objective import listener_reward
 from lit_listener.training.rewards.term import Judged, RewardTerm
 

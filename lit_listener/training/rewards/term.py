@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import Shown
+from lit_listener.data.shown import Shown
 from lit_listener.tasks import Task, Transcript
 from lit_listener.training.rewards.weights import Weight, least_weight
 from lit_listener.vlm import ranks

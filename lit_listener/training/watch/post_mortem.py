@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from lit_listener.data.records import Shown
+from lit_listener.data.shown import Shown
 from lit_listener.tasks import Transcript
 from lit_listener.training.reasoner import Reasoner
 from lit_listener.training.step_report import StepTrail

@@ -6,7 +6,8 @@ from typing import Any
 
 from PIL import Image
 
-from lit_listener.data.records import PreferencePair, RankedList, Shown, ShownImage, ShownList, ShownPair
+from lit_listener.data.records import PreferencePair, RankedList
+from lit_listener.data.shown import Shown, ShownImage, ShownList, ShownPair
 
 _PAIR = ("prompt", "share_a", "votes", "pair_id", "prompt_id", "generator_a", "generator_b")
 _LIST = ("prompt", "ranks", "list_id", "prompt_id", "generators")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from lit_listener.data.records import Shown, ShownPair
+from lit_listener.data.shown import Shown, ShownPair
 from lit_listener.tasks import Task
 from lit_listener.tasks.image_names import NamesImages
 from lit_listener.vlm.listeners.listener import Heard, Hearing, Listener

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lit_listener.data.records import Shown
+from lit_listener.data.shown import Shown
 from lit_listener.tasks import Task, Transcript
 from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions

@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import pytest
 
-from lit_listener.data.records import ShownPair
 from lit_listener.data.scenes import (
     RENDERERS,
     Part,
@@ -16,6 +15,7 @@ from lit_listener.data.scenes import (
 )
 from lit_listener.data.scenes.scene import COLOURS
 from lit_listener.data.shapes import ShapesPairs
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks.verdicts import stated_verdict
 
 THOROUGH = ScenesTraces({"thorough": 1.0})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lit_listener.data.records import ShownImage
+from lit_listener.data.shown import ShownImage
 from lit_listener.judging.forms import ImageForm, PairForm, form_of
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.requests import CompareRequest, RankRequest

@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 from PIL import Image
 
-from lit_listener.data.records import ShownList, ShownPair
+from lit_listener.data.shown import ShownList, ShownPair
 from lit_listener.judging.forms import ListForm, PairForm, form_of
 from lit_listener.judging.judge import Judge
 from lit_listener.judging.requests import CompareRequest, RankRequest

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from lit_listener.data.records import ShownList, ShownPair
+from lit_listener.data.shown import ShownList, ShownPair
 from lit_listener.judging.forms import PairForm, form_of
 from lit_listener.judging.requests import CompareRequest
 from lit_listener.judging.thoughts import Thought

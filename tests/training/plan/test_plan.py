@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lit_listener.data.records import Demonstration
+from lit_listener.data.shown import Demonstration
 from lit_listener.tasks import PairwisePreference
 from lit_listener.training import ListenerGRPO, TraceSFT
 from lit_listener.training.memory_options import TOKENS_PER_CPU_PASS, Memory

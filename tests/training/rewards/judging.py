@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from lit_listener.data.records import PreferencePair, ShownPair
+from lit_listener.data.records import PreferencePair
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import Outcome, PairwisePreference, Transcript
 from lit_listener.training.rewards import Judged
 from lit_listener.vlm.listeners import Heard

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lit_listener.data.records import ShownImage
+from lit_listener.data.shown import ShownImage
 from lit_listener.training.grpo_options import RewardWeights
 from lit_listener.training.rewards import GatedListener, Listened, VoteShare, total_reward
 from tests.training.rewards.judging import IMAGE, judged, pair, transcript

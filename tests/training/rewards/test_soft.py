@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lit_listener.data.records import ShownImage
+from lit_listener.data.shown import ShownImage
 from lit_listener.tasks import AbsoluteRating, Outcome, Transcript
 from lit_listener.training.grpo_options import RewardWeights
 from lit_listener.training.rewards import ApproximateMatch, Judged, SoftScore, total_reward

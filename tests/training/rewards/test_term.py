@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_listener.data.records import PreferencePair, ShownPair
+from lit_listener.data.records import PreferencePair
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import Outcome, PairwisePreference, Transcript
 from lit_listener.training.grpo_options import RewardWeights
 from lit_listener.training.rewards import Judged, RewardTerm, total_reward

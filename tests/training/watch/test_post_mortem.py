@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from PIL import Image
 
 from lit_listener.data.demonstrators import AnswerOnly
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.training import TraceSFT
 from lit_listener.training.listener_grpo import ListenerGRPO

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from lit_listener.data.records import RankedList, ShownImage, ShownList
+from lit_listener.data.records import RankedList
 from lit_listener.data.shapes import ShapesPairs
+from lit_listener.data.shown import ShownImage, ShownList
 from lit_listener.training.watch.shown_files import read_shown, write_shown
 
 PAIR = ShapesPairs(["flat"], 1, "test")[0]

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from lit_listener.data.records import ShownPair
 from lit_listener.data.shapes import ShapesPairs, ShapesTraces
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.vlm.backbone import Backbone
 from lit_listener.vlm.completions import Completions

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.vlm.listeners import (
     BothOrdersListener,
     ModelListener,

@@ -13,7 +13,7 @@ from scipy import stats
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import GenerationConfig
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.vlm.backbone import Backbone
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.encoding import Reader, Vocabulary

@@ -269,7 +269,7 @@ def test_probabilities_of_the_judge_and_of_the_chat_agree(served, judge):
 
 
 def _shown(pair: Any) -> Any:
-    from lit_listener.data.records import ShownPair  # noqa: PLC0415
+    from lit_listener.data.shown import ShownPair  # noqa: PLC0415
 
     return ShownPair(pair, "a", 0)
 

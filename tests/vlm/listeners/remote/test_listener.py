@@ -8,7 +8,7 @@ import random
 import pytest
 import torch
 
-from lit_listener.data.records import ShownPair
+from lit_listener.data.shown import ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.vlm.listeners import ListenerFailedError, ModelListener, RemoteListener
 from lit_listener.vlm.loading import load_backbone
