@@ -15,6 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from lit_listener.evaluation.prediction import Prediction
 from lit_listener.evaluation.predictions_file import read_predictions
 from lit_listener.training.run.evaluations import PARTS
 from tests.test_cli import call, config, refuse, shapes  # noqa: F401  # a fixture
@@ -24,10 +25,23 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
+    return written(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Prediction]:
+    """What a test run finds that nothing breaks off."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert call("test", "--config", written(folder), "--run_dir", folder / "run") == 0
+    return read_predictions(folder / "run" / "predictions.parquet")
+
+
+def written(folder: Path) -> Path:
+    """A config of a test run."""
     content = config()
     content["model"]["init_args"]["evaluation"] = {"rollouts": 2}
     content["data"] |= {"test": {"held_in": shapes(36, "test")}, "eval_batch_size": 2, "eval_orders": "both"}
-    file = tmp_path / "config.yaml"
+    file = folder / "config.yaml"
     file.write_text(yaml.safe_dump(content))
     return file
 
@@ -48,9 +62,8 @@ def break_off(path: Path, run: Path, how: signal.Signals) -> subprocess.Popen[An
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_evaluation_that_was_broken_off_goes_on(path, tmp_path, how, capsys):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert call("test", "--config", path, "--run_dir", whole) == 0
+def test_an_evaluation_that_was_broken_off_goes_on(path, whole, tmp_path, how, capsys):
+    broken = tmp_path / "broken"
     process = break_off(path, broken, how)
     if how is signal.SIGINT:
         assert process.returncode == 130
@@ -59,9 +72,8 @@ def test_an_evaluation_that_was_broken_off_goes_on(path, tmp_path, how, capsys):
     assert 2 <= done < 36
     assert call("test", "--resume", broken, "--data.eval_batch_size", 8) == 0  # no figure depends on the batch
     assert f"Going on with {broken}" in capsys.readouterr().out
-    one, other = (read_predictions(run / "predictions.parquet") for run in (whole, broken))
-    assert len(one) == 36 * 2 * 2
-    for before, after in zip(one, other, strict=True):
+    assert len(whole) == 36 * 2 * 2
+    for before, after in zip(whole, read_predictions(broken / "predictions.parquet"), strict=True):
         for name, value in asdict(before).items():
             expected = pytest.approx(value, abs=1e-5) if isinstance(value, float) else value
             assert asdict(after)[name] == expected
@@ -125,9 +137,8 @@ def test_reports_of_nothing(refuse, tmp_path):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_two_processes_judge_what_one_does_and_either_goes_on_with_the_others_work(path, tmp_path):
-    one, two, both = (tmp_path / name for name in ("one", "two", "both"))
-    assert call("test", "--config", path, "--run_dir", one) == 0
+def test_two_processes_judge_what_one_does_and_either_goes_on_with_the_others_work(path, whole, tmp_path):
+    two, both = tmp_path / "two", tmp_path / "both"
     several = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
     def by_two(*options: object) -> None:
@@ -138,10 +149,9 @@ def test_two_processes_judge_what_one_does_and_either_goes_on_with_the_others_wo
     by_two("--config", path, "--run_dir", two)
     break_off(path, both, signal.SIGKILL)
     by_two("--resume", both)
-    expected = read_predictions(one / "predictions.parquet")
     for run in (two, both):
         assert not (run / PARTS).exists()
-        for before, after in zip(expected, read_predictions(run / "predictions.parquet"), strict=True):
+        for before, after in zip(whole, read_predictions(run / "predictions.parquet"), strict=True):
             for name, value in asdict(before).items():
                 assert asdict(after)[name] == (pytest.approx(value, abs=1e-5) if isinstance(value, float) else value)
 
