@@ -244,7 +244,9 @@ def test_both_sides_read_the_same_tokens_and_their_parts_make_up_the_step(tiny_m
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "vision"), [("tiny", "frozen"), ("tiny-lora", "trained")])
+@pytest.mark.parametrize(
+    ("name", "vision"), [pytest.param("tiny", "frozen", marks=pytest.mark.accept), ("tiny-lora", "trained")]
+)
 def test_command_writes_what_it_promises(tmp_path, name, vision):
     pytest.importorskip("trl")
     output = tmp_path / "figures.json"

@@ -32,6 +32,8 @@ for count, (index, _, _) in enumerate(order):
     pairs.prompt(index)
     if count % 100_000 == 20_000:
         held.append(memory("RssAnon"))
+    if len(held) == 3:
+        break
 print(len(pairs), seconds, peak, max(held) - held[0])
 """
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -151,21 +152,29 @@ def tasteful_table(folder: Any, size: int = 64) -> Any:
     return path
 
 
-@pytest.mark.slow
-def test_a_judge_learns_each_users_taste(tmp_path):
-    """The pictures alone say nothing of who is right: only with the user's column can the loss fall below a guess's."""
+def taught_taste(tmp_path: Path, steps: int) -> tuple[TraceSFT, Losses]:
     torch.manual_seed(0)
     pairs = PairTable(tasteful_table(tmp_path), preferred="preferred", columns=["taste"])
     task = PairwisePreference(TASTE, system=None, thinks=False)
     policy = PolicySpec("shapes-instruct", train_vision=True)
     module = TraceSFT(policy=policy, task=task, optimizer=adamw)
     noted = Losses()
-    run = trainer(tmp_path, 90, noted)
-    run.fit(module, PreferenceData(pairs, batch_size=16, traces=AnswerOnly()))
+    trainer(tmp_path, steps, noted).fit(module, PreferenceData(pairs, batch_size=16, traces=AnswerOnly()))
+    return module, noted
+
+
+def test_each_user_is_asked_about_with_their_taste(tmp_path):
+    _, noted = taught_taste(tmp_path, 1)
+    assert {text.partition("likes ")[2].partition(".")[0] for text in noted.asked} == {"red", "blue"}
+
+
+@pytest.mark.accept
+def test_a_judge_learns_each_users_taste(tmp_path):
+    """The pictures alone say nothing of who is right: only with the user's column can the loss fall below a guess's."""
+    module, noted = taught_taste(tmp_path, 90)
     reply = [*module.reader.encoder.encode_text("<answer>0</answer>"), module.reader.tokenizer.eos_token_id]
     guess = np.log(2) / len(reply)  # all tokens of the reply but the label are certain
     assert np.mean(noted.losses[-3:]) < guess / 2
-    assert {text.partition("likes ")[2].partition(".")[0] for text in noted.asked} == {"red", "blue"}
 
 
 @pytest.mark.slow
