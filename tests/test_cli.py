@@ -25,7 +25,8 @@ from lit_listener.vlm.specs import PolicySpec
 from tests.vlm.tiny import letters_tokenizer, write_tiny
 
 TEMPLATE = "{prompt}. first {image_0} second {image_1} Which is better, 0 or 1?"
-COMMANDS = ("fit", "validate", "test", "predict", "report", "progress", "data", "export", "rank", "compare", "serve")
+_TRAINING = ("fit", "validate", "test", "predict", "report", "progress", "study")
+COMMANDS = (*_TRAINING, "data", "export", "rank", "compare", "serve")
 
 
 def shapes(size: int, split: str) -> dict[str, Any]:
