@@ -12,7 +12,7 @@ from time import perf_counter
 
 import torch
 
-from lit_listener.data.records import Shown
+from lit_listener.data.shown import Shown
 from lit_listener.judging.hearing_sentences import Completion, hear_sentences
 from lit_listener.judging.heat import Heat
 from lit_listener.judging.listening import Ear

@@ -6,7 +6,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from lit_listener.data.records import Demonstration, PreferencePair, ShownPair
+from lit_listener.data.records import PreferencePair
+from lit_listener.data.shown import Demonstration, ShownPair
 from lit_listener.tasks import PairwisePreference
 from lit_listener.training import ListenerGRPO
 from lit_listener.training.groups import DynamicSampling
