@@ -11,8 +11,8 @@ import yaml
 from lit_listener.study.design import SEEDED, Arm, Design, Ingredient
 from lit_listener.training.run.evaluations import PARTS
 
-_OF_TRAININGS = {"samples.show": "false"}
-"""Nobody reads their terminals."""
+_OF_TRAININGS = {"samples.show": "false", "trainer.limit_val_batches": "0"}
+"""Nobody reads their terminals, and judges are tested afterwards."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _options(design: Design, arm: Arm, seed: int, root: Path) -> dict[str, str]:
 
 
 def _shortened(design: Design, configs: list[Path]) -> dict[str, str]:
-    """Fewer steps, and nobody to validate for, where this is the short form."""
+    """Fewer steps, where this is the short form."""
     if not design.short or design.quick is None:
         return {}
     trainers = [(yaml.safe_load(path.read_text()).get("trainer") or {}) for path in configs]

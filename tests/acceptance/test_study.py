@@ -86,7 +86,7 @@ def test_the_instruct_model_reads_the_held_out_renderer_as_well_as_the_others(st
 
 
 def attributes(study: Study, source: str, renderers: list[str]) -> float:
-    pairs = ShapesPairs(renderers, size=400, split="test")
+    pairs = ShapesPairs(renderers, size=300, split="test")
     scores = []
     for row in pooled(study, "instruct", source):
         index = int(row.pair_id.rsplit("-", 1)[1])

@@ -57,7 +57,7 @@ def test_every_command_of_one_seed_parses_and_every_test_judges_the_same_pairs(t
             judged.add(tuple((source, len(pairs), pairs.renderers) for source, pairs in cli.datamodule.test.items()))
             assert cli.datamodule.eval_orders == "both"
             assert not isinstance(cli.model, Reasoner) or cli.model.evaluation.rollouts == 5
-    assert judged == {(("held_in", 400, ("flat", "paper")), ("held_out", 400, ("night",)))}
+    assert judged == {(("held_in", 300, ("flat", "paper")), ("held_out", 300, ("night",)))}
 
 
 @pytest.mark.slow
