@@ -22,7 +22,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-IN_THE_MAKING = ("docs/reproduction.md", "docs/scenes.md", "notebooks/")
+IN_THE_MAKING = ("docs/reproduction.md",)
 """What pages may speak of before it is there; the site then leaves out the page, or the link."""
 
 _LINK = re.compile(r"\[((?:\[[^\]]*\]|[^\[\]])*)\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")
