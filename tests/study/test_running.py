@@ -74,6 +74,7 @@ def test_a_failure_ends_the_study_with_the_jobs_last_words_and_keeps_the_rest(tm
 
 def test_what_was_stopped_is_gone_on_with_and_its_time_is_added_up(tmp_path: Path) -> None:
     slow = job(tmp_path, "slow", "wait")
+    handled_by = signal.getsignal(signal.SIGTERM)
 
     def stop() -> None:
         while not (tmp_path / "slow" / "begun").exists():
@@ -88,7 +89,7 @@ def test_what_was_stopped_is_gone_on_with_and_its_time_is_added_up(tmp_path: Pat
     before = note_of(tmp_path, slow)
     assert before is not None
     assert not before.done
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is handled_by
 
     run(tmp_path, slow)
     after = note_of(tmp_path, slow)
