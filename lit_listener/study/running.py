@@ -1,7 +1,8 @@
 """Runs the jobs of a study, several at a time, and keeps for each what it took and what it was made with.
 
 A job that is done leaves a note and is never run again; one that was broken off is gone on with from its own last
-checkpoint. So a study may be stopped at any time, by Ctrl-C or by a machine that goes down, and started again.
+checkpoint. So a study may be stopped at any time, by Ctrl-C or by a machine that goes down, and started again; never
+twice at a time (``sole_user``).
 """
 
 import importlib.metadata
@@ -22,6 +23,7 @@ from typing import Protocol
 
 from lit_listener.evaluation.replaced_file import replaced_file
 from lit_listener.study.jobs import Job
+from lit_listener.study.sole_user import sole_user
 
 LIBRARIES = ("lit_listener", "torch", "transformers", "lightning")
 COMMAND_LINE = (sys.executable, "-m", "lit_listener")
@@ -39,7 +41,7 @@ class Note:
     fingerprint: str
     """Of its command and configs."""
     commit: str
-    """The commit it ended with, with a plus where files differed from it; "unknown" outside a repository."""
+    """The commit it was last started with, with a plus where files differed from it; "unknown" outside a repository."""
     versions: Mapping[str, str]
     machine: str
     processes: int
@@ -80,22 +82,24 @@ def run_jobs(
         program: what a job's command is given to.
 
     Raises:
-        ValueError: a job in the folder was made with another command, or with configs that have changed since.
+        BlockingIOError: another study runs in the folder, or runs that it left behind do.
+        ValueError: a job in the folder was made with another command, with configs that have changed since, or of what
+            is not there any more.
         ChildProcessError: a job failed; the jobs that ran beside it were let to end.
         KeyboardInterrupt: Ctrl-C or SIGTERM came; every running job has stopped with a checkpoint.
     """
-    done = {job.name for job in jobs if _is_done(root, job)}
-    waiting = [job for job in jobs if job.name not in done]
     running: list[_Running] = []
     failed: list[_Running] = []
-    watch.begin(len(jobs), len(done))
-    with _stop_signals():
+    with _stop_signals(), sole_user(root) as lock:
+        done = _done(root, jobs)
+        waiting = [job for job in jobs if job.name not in done]
+        watch.begin(len(jobs), len(done))
         try:
             while running or (waiting and not failed):
                 ready = [] if failed else [job for job in waiting if done.issuperset(job.needs)]
                 for job in ready[: processes - len(running)]:
                     waiting.remove(job)
-                    running.append(_Running(job, root, processes, program))
+                    running.append(_Running(job, root, processes, program, lock))
                     watch.started(job.name)
                 time.sleep(_WAIT_S)
                 for each in [each for each in running if each.ended]:
@@ -130,11 +134,24 @@ def _is_done(root: Path, job: Job) -> bool:
     return note is not None and note.done and job.product.exists()
 
 
-class _Running:
-    """A job's process."""
+def _done(root: Path, jobs: Sequence[Job]) -> set[str]:
+    """Names of the jobs that are done."""
+    done = {job.name for job in jobs if _is_done(root, job)}
+    for job in jobs:
+        if job.name in done and (missing := sorted(set(job.needs) - done)):
+            raise ValueError(
+                f"{job.name} in {root} is done, but not {', '.join(missing)}, of which it was made; delete "
+                f"{job.folder} and {_note_file(root, job)} to make both anew"
+            )
+    return done
 
-    def __init__(self, job: Job, root: Path, processes: int, program: Sequence[str]) -> None:
+
+class _Running:
+    """A job's process; it holds the study's folder for as long as it runs."""
+
+    def __init__(self, job: Job, root: Path, processes: int, program: Sequence[str], lock: int) -> None:
         self.job, self.root, self.processes = job, root, processes
+        self._commit = commit()  # what is checked out may be another one when it ends
         before = note_of(root, job)
         self._before = before.seconds if before else 0.0
         self._began = time.monotonic()
@@ -148,6 +165,7 @@ class _Running:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches it once, from here
+                pass_fds=(lock,),
             )
 
     @property
@@ -172,7 +190,7 @@ class _Running:
             seconds=round(self.seconds, 2),
             done=done,
             fingerprint=self.job.fingerprint(),
-            commit=commit(),
+            commit=self._commit,
             versions={
                 "python": platform.python_version(),
                 **{name: importlib.metadata.version(name) for name in LIBRARIES},
@@ -185,15 +203,20 @@ class _Running:
             beside.write_text(json.dumps(asdict(note), indent=1))
 
 
-def commit() -> str:
-    """The commit of the code that runs, with a plus where tracked files differ; "unknown" outside a repository."""
-    package = Path(__file__).parent
+def commit(package: Path = Path(__file__).parent.parent) -> str:
+    """The commit of the code that runs, with a plus where tracked files differ; "unknown" outside a repository.
+
+    Args:
+        package: its folder, beside which configs stand; one that is merely installed within somebody's repository, and
+            not tracked there, is of no commit.
+    """
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=package, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", "../../configs")
+        git("ls-files", "--error-unmatch", ".")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", "../configs")
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -1,5 +1,7 @@
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -8,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lit_listener.study.jobs import Job
-from lit_listener.study.running import note_of, run_jobs
+from lit_listener.study.running import _Running, commit, note_of, run_jobs
+from lit_listener.study.sole_user import sole_user
 
 WORKER = (sys.executable, str(Path(__file__).with_name("worker.py")))
 
@@ -121,3 +124,60 @@ def test_runs_of_other_configs_are_not_mixed(tmp_path: Path) -> None:
     config.write_text("lr: 2")
     with pytest.raises(ValueError, match=r"fit in .* was made with another command, or its configs have changed since"):
         run(tmp_path, fit)
+
+
+def test_what_was_made_of_something_that_is_made_anew_is_not_kept(tmp_path: Path) -> None:
+    jobs = (job(tmp_path, "fit"), job(tmp_path, "test", needs=("fit",)))
+    run(tmp_path, *jobs)
+    shutil.rmtree(tmp_path / "fit")
+    with pytest.raises(ValueError, match=r"test in .* is done, but not fit, of which it was made; delete .*test and "):
+        run(tmp_path, *jobs)
+    assert not (tmp_path / "fit").exists()
+
+
+def test_a_folder_has_one_study_at_a_time(tmp_path: Path) -> None:
+    with sole_user(tmp_path), pytest.raises(BlockingIOError, match=r"a study runs in .*: wait until they have ended"):
+        run(tmp_path, job(tmp_path, "fit"))
+    assert run(tmp_path, job(tmp_path, "fit")) == ["0 of 1", "start fit", "end fit"]
+
+
+def test_runs_that_outlive_their_study_keep_its_folder(tmp_path: Path) -> None:
+    slow = job(tmp_path, "slow", "wait")
+    with sole_user(tmp_path) as lock:
+        left_behind = _Running(slow, tmp_path, 1, WORKER, lock)
+    # The study has let go of its own file, as one does that is killed outright; its run goes on.
+    try:
+        while not (tmp_path / "slow" / "begun").exists():
+            time.sleep(0.01)
+        with pytest.raises(BlockingIOError, match="or runs of one that was killed still do"):
+            run(tmp_path, slow)
+    finally:
+        left_behind.process.kill()
+        left_behind.process.wait()
+    run(tmp_path, slow)
+    assert starts(tmp_path, "slow") == ["fresh", "resumed"]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="asks git")
+def test_the_commit_tells_of_all_of_the_package_and_its_configs(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=Nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgsign=false")
+        return subprocess.run(["git", *who, *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    files = [tmp_path / name for name in ("package/training/steps.py", "configs/grpo.yaml", "README.md")]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("one")
+    assert commit(tmp_path / "package") == "unknown"  # no repository
+    git("init", "-q")
+    git("add", "configs", "README.md")
+    git("commit", "-q", "-m", "Begin")
+    assert commit(tmp_path / "package") == "unknown"  # a repository of somebody else's, which does not track it
+    git("add", ".")
+    git("commit", "-q", "-m", "Package")
+    at = git("rev-parse", "--short=12", "HEAD").strip()
+    for file, told in zip(files, (f"{at}+", f"{at}+", at), strict=True):
+        assert commit(tmp_path / "package") == at
+        file.write_text("two")
+        assert commit(tmp_path / "package") == told
+        file.write_text("one")
