@@ -50,7 +50,7 @@ def claims_markdown(found: Sequence[Finding]) -> str:
         [
             finding.claim.says,
             finding.claim.where,
-            f"{100 * finding.claim.paper.value:+.1f}" if finding.claim.paper else "–",
+            finding.claim.paper.points if finding.claim.paper else "–",
             told(finding.ours).replace(" points", ""),
             f"**{finding.decision.verdict}**",
         ]

@@ -27,6 +27,13 @@ class Published:
     """Where it stands: "Table 3"."""
     error: float | None = None
     """What the paper gives behind its "±"; it does not say what kind of interval that is."""
+    at_most: bool = False
+    """Whether the paper says "up to" it: a smaller effect is then as the paper says too."""
+
+    @property
+    def points(self) -> str:
+        """A difference in points: "+6.0", "up to +6.0"."""
+        return f"{'up to ' if self.at_most else ''}{100 * self.value:+.1f}"
 
     def cell(self, unit: Unit = "share") -> Measured:
         """The number as a cell of a table."""
@@ -62,5 +69,5 @@ CONTRADICTIONS_LISTENER = Published(0.083, "Table 4")
 GRPO_WITH, GRPO_WITHOUT = Published(0.72, "Table 5", 0.012), Published(0.73, "Table 5", 0.012)
 LISTENER_WITH, LISTENER_WITHOUT = Published(0.76, "Table 5", 0.012), Published(0.70, "Table 5", 0.012)
 
-MOST_GAINED = Published(0.06, "abstract")
-"""Up to so much over the reasoner without a listener, out of domain."""
+MOST_GAINED = Published(0.06, "abstract", at_most=True)
+"""Over the reasoner without a listener, out of domain."""

@@ -20,7 +20,7 @@ Verdict = Literal["holds", "does not hold", "cannot be told", "the opposite"]
 VERDICTS: tuple[Verdict, ...] = ("holds", "does not hold", "the opposite", "cannot be told")
 
 SMALLEST = 0.01
-"""One point: the effect looked for where the paper's text gives no number."""
+"""One point: the effect looked for where the paper's text gives no number, or only the largest."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Above(Rule):
     """The difference is above 0."""
 
     claimed: float = SMALLEST
-    """As large as the paper says, as a share; ``SMALLEST`` where it does not."""
+    """As large as the paper says, as a share; ``SMALLEST`` where it does not, or says "up to"."""
 
     @property
     def words(self) -> str:
@@ -129,7 +129,7 @@ class Finding:
     def sentence(self) -> str:
         """The verdict with its numbers."""
         claim = self.claim
-        paper = f"the paper has {100 * claim.paper.value:+.1f} ({claim.paper.where})" if claim.paper else ""
+        paper = f"the paper has {claim.paper.points} ({claim.paper.where})" if claim.paper else ""
         paper = paper or "the paper's text has no number"
         first = claim.compares[0].upper() + claim.compares[1:]
         return f"{first}: {told(self.ours)}; {paper}. {self.decision.verdict.capitalize()}: {self.decision.because}."

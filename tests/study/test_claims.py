@@ -1,9 +1,11 @@
 import pytest
 
+from lit_listener.evaluation.results import Measured
+from lit_listener.evaluation.statistics import Interval
 from lit_listener.study import papers
 from lit_listener.study.claims import all_claims, findings
 from lit_listener.study.judgements import Judgements
-from lit_listener.study.verdicts import Above
+from lit_listener.study.verdicts import Above, Finding
 from tests.study.simulating import Judge, study
 
 DIRECTED = (
@@ -82,6 +84,28 @@ def test_claims_are_of_the_papers_numbers():
         assert claims[key].paper.value == pytest.approx(value, abs=1e-9)
         assert isinstance(claims[key].rule, Above)
         assert claims[key].rule.claimed == claims[key].paper.value
+
+
+def test_up_to_so_much_is_no_effect_that_a_smaller_one_contradicts():
+    claim = {claim.key: claim for claim in all_claims()}["listener_out_of_domain"]
+    assert claim.paper.points == "up to +6.0"
+    # From nothing to +5 points, all is as the paper says; below the one point that is looked for, it is not.
+    for high, verdict in ((0.05, "cannot be told"), (0.009, "does not hold")):
+        ours = Measured(Interval(0.0, -0.01, high), 100, 40, "points")
+        decision = claim.rule.decide(ours)
+        assert decision.verdict == verdict
+        assert "the paper has up to +6.0 (abstract)" in Finding(claim, ours, decision).sentence
+
+
+@pytest.mark.parametrize("gain", ["accuracy", "contradictions"])
+def test_a_good_listener_of_another_architecture_should_do_as_well_and_noise_should_not(gain):
+    rules = {claim.key: claim.rule for claim in all_claims()}
+    as_well, worse = Measured(Interval(0.0, -0.008, 0.008), 9, 9), Measured(Interval(0.3, 0.2, 0.4), 9, 9)
+    for control in ("random_listener", "shuffled_listener"):
+        rule = rules[f"{control}_{gain}"]
+        assert [rule.decide(found).verdict for found in (as_well, worse)] == ["does not hold", "holds"]
+    rule = rules[f"mismatched_listener_{gain}"]
+    assert [rule.decide(found).verdict for found in (as_well, worse)] == ["holds", "does not hold"]
 
 
 def test_errors_of_the_papers_differences_add_as_squares():
