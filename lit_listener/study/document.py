@@ -182,9 +182,10 @@ def _intervals(seeds: int) -> str:
         "Brackets are 95% intervals over seeds and prompts. Every seed's judge was asked about the same prompts, so "
         "each of 2,000 draws takes seeds with replacement and, independently, prompts with replacement (the pigeonhole "
         "bootstrap, Owen 2007). Differences take the same seeds and prompts on both sides. A bootstrap of few seeds is "
-        f"too narrow: with {seeds}, what a draw of seeds moves is expanded so that seeds alone would give Student's "
-        "interval of the seeds' means. Noise of single answers counts more than once, so that intervals rather err on "
-        "the wide side. Where all values are alike an interval has no width; that is no proof of certainty."
+        f"too narrow: with {seeds}, what a draw of seeds moves is expanded so that seeds alone would give about "
+        "Student's interval of the seeds' means. Noise of single answers counts more than once, so that intervals "
+        "rather err on the wide side. Where all values are alike an interval has no width; that is no proof of "
+        "certainty."
     )
 
 

@@ -230,16 +230,21 @@ def _who_is_far(judged: Judgements, found: Mapping[str, Finding]) -> Iterator[st
         distance = disagreement(row)
         return None if distance is None or (distance >= HALF_APART) != far else row.contradiction
 
-    far, near = (
-        crossed_measured(judged.over_rows(GRPO, HELD_IN, partial(contradicts, far=which))) for which in (True, False)
-    )
-    if math.isnan(far.interval.mean) or math.isnan(near.interval.mean):
+    far, near = (judged.over_rows(GRPO, HELD_IN, partial(contradicts, far=which)) for which in (True, False))
+    more = crossed_measured_difference(far, near)
+    if math.isnan(more.interval.mean):
         return
+    if more.interval.low > 0:
+        says = (
+            "the listener goes by the verdict that the trace states, and where that is not the answer its distance "
+            "measures the contradiction, not the error"
+        )
+    else:
+        says = "contradictions are not seen to be what parts them, so that this does not explain it"
     yield (
         "**What disagreement is.** Under GRPO, held-in, "
-        f"{_with_bounds(far)} of the completions whose listener is more than half of the way apart contradict "
-        f"themselves, and {_with_bounds(near)} of the others: the listener goes by the verdict that the trace states, "
-        "and where that is not the answer its distance measures the contradiction, not the error."
+        f"{_with_bounds(crossed_measured(far))} of the completions whose listener is more than half of the way apart "
+        f"contradict themselves, and {_with_bounds(crossed_measured(near))} of the others: {says}."
     )
 
 

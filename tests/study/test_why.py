@@ -45,6 +45,16 @@ def test_sentences_follow_the_numbers(judged, turned_round):
     assert "Room (held-in)" not in claimed  # these pairs are no Shapes pairs: nobody knows what is drawn
 
 
+@pytest.mark.parametrize(
+    ("contradicts", "told"),
+    [(0.4, "its distance measures the contradiction, not the error."), (0.0, "so that this does not explain it.")],
+)
+def test_disagreement_is_explained_by_contradictions_only_where_they_part_it(contradicts, told):
+    # The listener is far from right answers, and from those that contradict their trace somewhat more often.
+    sentences, _ = said(Judgements(study({"grpo": Judge(contradicts=contradicts, far_wrong=False)})))
+    assert sentences["What disagreement is"].endswith(told)
+
+
 def test_a_shift_that_costs_accuracy_is_said():
     sentences, _ = said(Judgements(study({"grpo": Judge(held_in=0.9, held_out=0.5)})))
     assert "a new renderer costs accuracy" in sentences["Shift"]
