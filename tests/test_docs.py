@@ -1,5 +1,6 @@
 """The documentation: what it names is there, and the site shows what it leads to."""
 
+import json
 import re
 from types import SimpleNamespace
 
@@ -12,7 +13,18 @@ from lit_listener.__main__ import main
 
 ROOT = hooks.ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
-TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
+
+
+def sources(notebook: str) -> str:
+    """A notebook's cells as a page, without their outputs."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(notebook)["cells"]]
+    return "\n\n".join(text if kind == "markdown" else f"~~~~~~\n{text}\n~~~~~~" for kind, text in cells)
+
+
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES} | {
+    page.relative_to(ROOT).as_posix(): sources(page.read_text(encoding="utf-8")) for page in NOTEBOOKS
+}
 PLACEHOLDERS = "<…*{"
 """What makes a path no file's: runs/<run>, configs/hardware/…, docs/*.md."""
 
