@@ -1,7 +1,6 @@
 """The commands beside Lightning's, as plain functions: their signatures are their options."""
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from lit_listener.training.exporting.export import export as write_export
 from lit_listener.training.reporting import about_runs, pictures_of, read_runs
 from lit_listener.training.terminal import wide_terminal
 from lit_listener.vlm.specs import DTypeName
+
+_PAPERS_STUDY = Path("configs/shapes/study/study.yaml")
 
 
 def progress(run_dir: Path, checkpoint: Path | None = None) -> None:
@@ -82,7 +83,7 @@ def report(
 
 
 def study(
-    file: Path = Path("configs/shapes/study/study.yaml"),
+    file: Path = _PAPERS_STUDY,
     quick: bool = False,
     run_dir: Path | None = None,
     output: Path | None = None,
@@ -109,13 +110,16 @@ def study(
     root = run_dir or Path("runs") / (file.stem + ("-quick" if quick else ""))
     design = shortened(design) if quick else design
     console = wide_terminal()
-    go_on = shlex.join(["python", "-m", "lit_listener", "study", *sys.argv[2:]])
+    words = ["python", "-m", "lit_listener", "study", *(["--quick"] if quick else [])]
+    words += [] if file == _PAPERS_STUDY else ["--file", str(file)]
+    words += [] if run_dir is None else ["--run_dir", str(run_dir)]
+    command = shlex.join(words if output is None else [*words, "--output", str(output)])
     try:
         with ProgressWatch(console) as watch:
             run_jobs(jobs_of(design, root), root, processes, watch)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"The study has stopped, and nothing is lost. Go on with it: {go_on}") from None
-    written = write_document(read_study(design, root), output or (root if quick else Path("docs")))
+        raise KeyboardInterrupt(f"The study has stopped, and nothing is lost. Go on with it: {command}") from None
+    written = write_document(read_study(design, root), output or (root if quick else Path("docs")), command)
     console.print(f"Written: {written}", soft_wrap=True, highlight=False, markup=False)
 
 

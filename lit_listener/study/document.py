@@ -42,11 +42,12 @@ _DIFFERS = (
 )
 
 
-def write_document(study: Study, folder: Path) -> Path:
+def write_document(study: Study, folder: Path, command: str) -> Path:
     """Write what a study says.
 
     Args:
         study: A finished study.
+        command: What is typed to write it again.
         folder: Where reproduction.md is written, and beside it reproduction/ with a PNG a figure and a CSV a table and
             a figure; made if missing, and files of the same names are replaced.
 
@@ -74,7 +75,7 @@ def write_document(study: Study, folder: Path) -> Path:
             beside.write_text(text, encoding="utf-8", newline="")
     document = folder / "reproduction.md"
     with replaced_file(document) as beside:
-        beside.write_text(_document(judged, found, tables, figures, diagnosis), encoding="utf-8", newline="")
+        beside.write_text(_document(judged, found, tables, figures, diagnosis, command), encoding="utf-8", newline="")
     return document
 
 
@@ -107,10 +108,11 @@ def _document(
     tables: Sequence[PaperTable],
     figures: Sequence[ResultPlot],
     diagnosis: Diagnosis,
+    command: str,
 ) -> str:
     parts = [
         f"# {judged.study.design.title}",
-        *_head(judged),
+        *_head(judged, command),
         "## The claims, and what comes out here",
         f"**What agrees and what does not.** {summary(found)}",
         claims_markdown(found),
@@ -138,9 +140,8 @@ def _document(
     return "\n\n".join(parts) + "\n"
 
 
-def _head(judged: Judgements) -> list[str]:
+def _head(judged: Judgements, command: str) -> list[str]:
     study = judged.study
-    command = "python -m lit_listener study" + (" --quick" if study.design.short else "")
     made = study.made
     seconds = sum(made.process_seconds.values())
     pairs = ", ".join(f"{len(judged.pairs(source)):,} {SOURCE_NAMES[source]}" for source in SOURCES)

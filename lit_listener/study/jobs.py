@@ -35,8 +35,10 @@ class Job:
     """Names of the jobs that have to be done before."""
 
     def fingerprint(self) -> str:
-        """Changes with the command and with what its files say; of it, equal runs are made."""
-        told = "\n".join([*self.command, *(path.read_text() for path in self.configs)])
+        """Changes with the command and with what its files say, and not with where the study's folder lies."""
+        root = str(self.folder).removesuffix(self.name)
+        words = [word.replace(root, "") for word in self.command]
+        told = "\n".join([*words, *(path.read_text() for path in self.configs)])
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def next_command(self) -> tuple[str, ...]:

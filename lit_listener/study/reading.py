@@ -1,5 +1,6 @@
 """A study's folder as a record: the judgements of every arm with every seed, and how they were made."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from lit_listener.evaluation.prediction import Prediction
@@ -56,10 +57,14 @@ def _check_pairs(arms: dict[str, ArmRuns]) -> None:
 def _made(notes: dict[str, Note]) -> Made:
     in_time = sorted(notes.values(), key=lambda note: note.finished)
     last = in_time[-1]
+
+    def all_of(values: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(values))
+
     return Made(
-        commits=tuple(dict.fromkeys(note.commit for note in in_time)),
-        versions=last.versions,
-        machine=last.machine,
+        commits=all_of(note.commit for note in in_time),
+        versions={name: ", ".join(all_of(note.versions[name] for note in in_time)) for name in last.versions},
+        machine="; ".join(all_of(note.machine for note in in_time)),
         processes=last.processes,
         process_seconds={name: note.seconds for name, note in notes.items()},
         finished=last.finished[:10],

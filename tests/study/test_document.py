@@ -8,15 +8,17 @@ from lit_listener.study.claims import findings
 from lit_listener.study.document import summary, write_document
 from tests.study.simulating import Judge, study
 
+COMMAND = "python -m lit_listener study --quick --run_dir 'runs/my study'"
+
 
 @pytest.fixture(scope="module")
 def written(as_claimed, tmp_path_factory):
-    return write_document(as_claimed, tmp_path_factory.mktemp("docs"))
+    return write_document(as_claimed, tmp_path_factory.mktemp("docs"), COMMAND)
 
 
 def test_it_says_how_it_was_made(written):
     head = written.read_text().split("## The claims")[0]
-    assert head.startswith("# A simulated study\n\nWritten by `python -m lit_listener study`, ")
+    assert head.startswith(f"# A simulated study\n\nWritten by `{COMMAND}`, ")
     # 7 arms of 4 seeds at 90 s are 42 minutes, and half of that two at a time.
     for told in (
         *("0123abc", "python 3.11.9, torch 2.9.0", "a processor, 2 cores", "2025-11-21", "7 arms, seeds 0, 1, 2, 3"),
@@ -79,8 +81,7 @@ def test_the_paragraph_names_every_claim_once(judged):
 def test_the_quick_form_warns(tmp_path, monkeypatch):
     monkeypatch.setattr(document, "png", lambda plot: b"")  # pictures take most of the time
     judges = {key: Judge() for key in ("grpo", "grpo_listener")}
-    text = write_document(study(judges, seeds=1, pairs=12, short=True), tmp_path).read_text()
-    assert "`python -m lit_listener study --quick`" in text
+    text = write_document(study(judges, seeds=1, pairs=12, short=True), tmp_path, COMMAND).read_text()
     assert "**This is the quick form" in text
     assert "There is one seed, so that intervals are over prompts alone" in text
 
@@ -91,5 +92,5 @@ def test_nothing_is_left_half_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(document, "png", broken)
     with pytest.raises(OSError, match="disk full"):
-        write_document(study({"grpo": Judge()}, seeds=1, pairs=6), tmp_path)
+        write_document(study({"grpo": Judge()}, seeds=1, pairs=6), tmp_path, COMMAND)
     assert not list(tmp_path.rglob("*.*"))

@@ -91,9 +91,10 @@ def test_a_short_form_of_no_known_length_is_refused(design: Design, tmp_path: Pa
 
 
 def test_the_fingerprint_follows_the_command_and_what_the_configs_say(design: Design, tmp_path: Path) -> None:
-    before = {name: job.fingerprint() for name, job in by_name(design, tmp_path).items()}
+    before = {name: job.fingerprint() for name, job in by_name(design, tmp_path / "study").items()}
     assert len(set(before.values())) == len(before)
+    assert {name: job.fingerprint() for name, job in by_name(design, tmp_path / "elsewhere").items()} == before
     design.test_configs[0].write_text("data: {eval_orders: one}")
-    after = {name: job.fingerprint() for name, job in by_name(design, tmp_path).items()}
+    after = {name: job.fingerprint() for name, job in by_name(design, tmp_path / "study").items()}
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {name for name in before if name.endswith("test") and "scores" not in name}

@@ -48,6 +48,12 @@ def starts(root: Path, name: str) -> list[str]:
     return (root / name / "begun").read_text().split()
 
 
+def wait_for_start(root: Path, name: str) -> None:
+    begun = root / name / "begun"
+    while not (begun.exists() and begun.read_text()):  # a line that is not written yet would be lost with the process
+        time.sleep(0.01)
+
+
 def test_a_job_waits_for_those_it_needs_and_is_done_once(tmp_path: Path) -> None:
     jobs = (job(tmp_path, "test", needs=("fit",)), job(tmp_path, "fit"))
     assert run(tmp_path, *jobs) == ["0 of 2", "start fit", "end fit", "start test", "end test"]
@@ -80,8 +86,7 @@ def test_what_was_stopped_is_gone_on_with_and_its_time_is_added_up(tmp_path: Pat
     handled_by = signal.getsignal(signal.SIGTERM)
 
     def stop() -> None:
-        while not (tmp_path / "slow" / "begun").exists():
-            time.sleep(0.01)
+        wait_for_start(tmp_path, "slow")
         os.kill(os.getpid(), signal.SIGTERM)
 
     stopper = threading.Thread(target=stop)
@@ -147,8 +152,7 @@ def test_runs_that_outlive_their_study_keep_its_folder(tmp_path: Path) -> None:
         left_behind = _Running(slow, tmp_path, 1, WORKER, lock)
     # The study has let go of its own file, as one does that is killed outright; its run goes on.
     try:
-        while not (tmp_path / "slow" / "begun").exists():
-            time.sleep(0.01)
+        wait_for_start(tmp_path, "slow")
         with pytest.raises(BlockingIOError, match="or runs of one that was killed still do"):
             run(tmp_path, slow)
     finally:

@@ -1,11 +1,14 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from lit_listener.data.shapes import ShapesPairs
 from lit_listener.evaluation.statistics import Interval
 from lit_listener.study.claims import findings
 from lit_listener.study.judgements import Judgements
+from lit_listener.study.record import ArmRuns
 from lit_listener.study.why import diagnose, times_as_many
 from tests.study.simulating import Judge, study
 
@@ -53,6 +56,47 @@ def test_disagreement_is_explained_by_contradictions_only_where_they_part_it(con
     # The listener is far from right answers, and from those that contradict their trace somewhat more often.
     sentences, _ = said(Judgements(study({"grpo": Judge(contradicts=contradicts, far_wrong=False)})))
     assert sentences["What disagreement is"].endswith(told)
+
+
+def of_shapes(simulated):
+    """The same judge, as right or wrong as before, about pairs that Shapes knows."""
+    drawn = {source: ShapesPairs(["flat"], 240, "test", seed) for seed, source in enumerate(("held_in", "held_out"))}
+
+    def asked(row):
+        pair = drawn[row.source][row.index]
+        label = int((pair.share_a > 0.5) != (row.first == "a"))
+        answer = label if row.correct else 1 - label
+        told = {"pair_id": pair.pair_id, "share_a": pair.share_a, "votes": pair.votes, "label": label, "answer": answer}
+        return replace(row, **told, p_second=0.9 if answer else 0.1)
+
+    arms = {
+        key: ArmRuns(runs.arm, tuple(tuple(map(asked, rows)) for rows in runs.by_seed))
+        for key, runs in simulated.arms.items()
+    }
+    return replace(simulated, arms=arms)
+
+
+@pytest.mark.parametrize(
+    ("right", "held_in", "held_out"),
+    [
+        (0.6, "there is room for", "there is room for"),
+        (0.97, "there is room for", "cannot be told"),
+        (1.0, "cannot be told", "has no place"),
+    ],
+)
+def test_whether_there_is_room_for_the_papers_gain(right, held_in, held_out):
+    simulated = study({"grpo": Judge(held_in=right, held_out=right)}, pairs=240, rollouts=1, seeds=3)
+    sentences, _ = said(Judgements(of_shapes(simulated)))
+    assert held_in in sentences["Room (held-in)"]
+    assert "0.2 points" in sentences["Room (held-in)"]
+    assert held_out in sentences["Room (held-out)"]
+    assert "6.0 points" in sentences["Room (held-out)"]
+    assert "4.0 points" in sentences["Room (clear held-out pairs)"]
+
+
+def test_a_renderer_that_is_easier_is_no_test():
+    sentences, _ = said(Judgements(study({"grpo": Judge(held_in=0.5, held_out=0.9)})))
+    assert "is no test of generalising here" in sentences["Shift"]
 
 
 def test_a_shift_that_costs_accuracy_is_said():
