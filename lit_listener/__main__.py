@@ -1,5 +1,6 @@
 """``python -m lit_listener``: dispatch to the commands; an error of use is one message and a non-zero exit."""
 
+import difflib
 import inspect
 import itertools
 import json
@@ -60,7 +61,9 @@ def main(args: list[str] | None = None) -> int:
 def _run(command: str, options: list[str]) -> int:
     commands_there_are = [*_TRAINER_COMMANDS, *_OWN_COMMANDS, *_JUDGE_COMMANDS]
     if command not in commands_there_are:
-        raise ValueError(f"unknown command {command!r}; expected one of {commands_there_are}")
+        near = difflib.get_close_matches(command, commands_there_are, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown command {command!r}; expected one of {commands_there_are}{meant}")
     if command in _JUDGE_COMMANDS:
         _judge(command, options)
         return 0

@@ -128,7 +128,9 @@ def test_no_command_is_an_error_of_use(capsys):
 
 def test_an_unknown_command_names_the_known_ones(capsys):
     assert call("train") == 1
-    assert f"error: unknown command 'train'; expected one of {list(COMMANDS)}" in capsys.readouterr().err
+    assert f"error: unknown command 'train'; expected one of {list(COMMANDS)}\n" in capsys.readouterr().err
+    assert call("rnak") == 1
+    assert f"{list(COMMANDS)}; did you mean rank?" in capsys.readouterr().err
 
 
 def test_help_does_not_wait_for_torch():

@@ -194,10 +194,16 @@ class Judge(Answering, Scores):
 
         Raises:
             FileNotFoundError: an image file is not there.
+            TypeError: the trace is neither a trace nor a text.
             ValueError: an image or the prompt cannot be used, no listener is known, or the judge rates single images.
         """
         if of not in ("a", "b"):
             raise ValueError(f'of: expected the image that is meant, "a" or "b", got {of!r}')
+        if not isinstance(trace, Trace | str):
+            raise TypeError(
+                f"trace: expected one trace or a text, got {type(trace).__name__}; a comparison's are in its traces: "
+                "comparison.traces[0]"
+            )
         asking = CompareRequest(prompt, image_a, image_b, listen=True).asking()
         first = trace.first if isinstance(trace, Trace) else "a"
         look = self._form.look(asking, picture(image_a, "image_a"), picture(image_b, "image_b"), first)

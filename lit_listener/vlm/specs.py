@@ -88,20 +88,35 @@ def resolve(name: str) -> str:
     """The folder of a bundled model or a local folder as it is; anything else is taken for a hub id.
 
     Raises:
-        FileNotFoundError: a path (absolute, or beginning with a dot) leads nowhere.
+        FileNotFoundError: a path (absolute, beginning with a dot, or into a folder of runs) leads nowhere.
     """
     if name in BUNDLED:
         return str(BUNDLED[name])
     if Path(name).is_dir():
         return name
-    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+    if _is_path(name):
+        beside = _runs_beside(name)
+        there = f"; {Path(name).parent} holds {', '.join(beside)}" if beside else ""
         raise FileNotFoundError(
             f"no model folder at {name!r}: expected a folder with config.json, a hub id (owner/name), or one of "
-            f"{sorted(BUNDLED)}"
+            f"{sorted(BUNDLED)}{there}"
         )
     return name
 
 
 def on_this_machine(name: str) -> bool:
     """Whether a name leads to a folder (there or not) rather than to a bundled model or the hub."""
-    return name not in BUNDLED and (Path(name).is_dir() or name.startswith((".", "/", "~")) or name.count("/") != 1)
+    return name not in BUNDLED and (Path(name).is_dir() or _is_path(name))
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name is no hub id: "runs/frist" is none either, where runs/first is a run."""
+    return name.startswith((".", "/", "~")) or name.count("/") != 1 or bool(_runs_beside(name))
+
+
+def _runs_beside(name: str) -> list[str]:
+    """The runs in the folder that a path leads into, by name."""
+    folder = Path(name).expanduser().parent
+    if folder == Path() or not folder.is_dir():
+        return []
+    return sorted(each.name for each in folder.iterdir() if any(each.glob("*config.yaml")))

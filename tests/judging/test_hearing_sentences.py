@@ -123,6 +123,10 @@ def test_one_pass_hears_all(judge, asked, monkeypatch):
 
 
 def test_what_cannot_be_heard_is_no_number(judge, asked, monkeypatch):
+    with pytest.raises(
+        TypeError, match=r"trace: expected one trace or a text, got Comparison; .*comparison\.traces\[0\]"
+    ):
+        judge.heat(*asked, judge.compare(*asked))
     with pytest.raises(ValueError, match='of: expected the image that is meant, "a" or "b", got \'c\''):
         judge.heat(*asked, CONTRADICTING, of="c")
     with pytest.raises(ValueError, match="prompt: expected the text that the images were made from"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lit_listener.vlm.specs import BUNDLED, LoraSpec, PolicySpec, resolve
+from lit_listener.vlm.specs import BUNDLED, LoraSpec, PolicySpec, on_this_machine, resolve
 
 
 def test_names_are_resolved(tmp_path):
@@ -15,6 +15,19 @@ def test_names_are_resolved(tmp_path):
 def test_a_folder_that_is_not_there_is_refused(name):
     with pytest.raises(FileNotFoundError, match=rf"no model folder at '{name}': expected .*'shapes-instruct'"):
         resolve(name)
+
+
+def test_a_mistyped_run_is_no_hub_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve("runs/frist") == "runs/frist"  # there are no runs: it may well be OWNER/NAME
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    (tmp_path / "runs" / "first" / "config.yaml").write_text("seed_everything: 0")
+    (tmp_path / "runs" / "pictures").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no model folder at 'runs/frist'.*; runs holds first$"):
+        resolve("runs/frist")
+    assert on_this_machine("runs/frist")
+    assert resolve("runs/first") == "runs/first"
+    assert resolve("Qwen/Qwen2.5-VL-3B-Instruct") == "Qwen/Qwen2.5-VL-3B-Instruct"
 
 
 def test_a_rank_below_one_is_refused():
