@@ -61,7 +61,7 @@ def main(args: list[str] | None = None) -> int:
 def _run(command: str, options: list[str]) -> int:
     commands_there_are = [*_TRAINER_COMMANDS, *_OWN_COMMANDS, *_JUDGE_COMMANDS]
     if command not in commands_there_are:
-        near = difflib.get_close_matches(command, commands_there_are, n=1)
+        near = difflib.get_close_matches(command, commands_there_are, n=1, cutoff=0.7)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"unknown command {command!r}; expected one of {commands_there_are}{meant}")
     if command in _JUDGE_COMMANDS:
