@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from lit_listener.data.scenes.figures import Figure, figure
 from lit_listener.data.scenes.layout import SIZE, Placed, arrange
 from lit_listener.data.scenes.scene import Scene
-from lit_listener.data.scenes.slips import Slips
+from lit_listener.data.scenes.slips import Slips, attempt
 from lit_listener.data.simulated.drawing import FADE, PALETTE, Colour, Point, towards
 
 _SCALE = 2  # drawn larger, then averaged down: smooth edges
@@ -79,6 +79,10 @@ class Renderer:
     tilt: float = 0.0
     """Objects are turned by up to so many radians; words are not."""
     slips: Slips = field(default_factory=Slips)
+
+    def attempt(self, wanted: Scene, rng: np.random.Generator) -> Scene:
+        """What it draws when asked for a scene, with its slips."""
+        return attempt(wanted, self.slips, rng)
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> Image.Image:
         """The scene as an RGB picture of ``SIZE`` x ``SIZE`` pixels."""

@@ -7,42 +7,17 @@ right, but its verdict sentence names the other picture.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
 from lit_listener.data.scenes.scene import Fact, Scene
 from lit_listener.data.scenes.world import ScenesPair, ScenesVoters
-from lit_listener.data.shown import Demonstration, Demonstrator, Shown, ShownPair, a_pair
-from lit_listener.data.simulated.habits import ORDINALS, better, check_mix, draw_habit, verdict
+from lit_listener.data.shown import ShownPair
+from lit_listener.data.simulated.habits import ORDINALS, PairHabits, better, verdict
 
 _VOTERS = ScenesVoters()
 _MARK = re.compile(r" (?:yes|no)(?: |$)")
-
-
-class ScenesTraces(Demonstrator):
-    """Writes a demonstration for a shown Scenes pair, in one of several habits.
-
-    Args:
-        mix: share of each habit, among ``thorough``, ``hasty`` and ``contradictory``; the shares must sum to 1.
-        seed: seed of the habits' draw; one pair shown in another epoch draws anew.
-
-    Raises:
-        ValueError: for an unknown habit or shares that do not sum to 1.
-    """
-
-    def __init__(self, mix: dict[str, float], seed: int = 0) -> None:
-        check_mix(mix, _HABITS)
-        self.mix: Mapping[str, float] = mix
-        self.seed = seed
-
-    def __call__(self, shown: Shown) -> Demonstration:
-        """The demonstration for this pair in this epoch; a pure function of (seed, epoch, index)."""
-        shown = a_pair(shown, "ScenesTraces")
-        wanted, scenes = _wanted(shown), displayed_scenes(shown)
-        rng = np.random.default_rng([self.seed, shown.epoch, shown.index])
-        trace, answer = _HABITS[draw_habit(self.mix, rng)](wanted, scenes, rng)
-        return Demonstration(shown, trace, answer)
 
 
 def displayed_scenes(shown: ShownPair) -> tuple[Scene, Scene]:
@@ -142,3 +117,20 @@ _HABITS: dict[str, Callable[[Scene, tuple[Scene, Scene], np.random.Generator], t
     "hasty": _hasty,
     "contradictory": _contradictory,
 }
+
+
+class ScenesTraces(PairHabits[Scene]):
+    """Writes a demonstration for a shown Scenes pair, in one of several habits.
+
+    Args:
+        mix: share of each habit, among ``thorough``, ``hasty`` and ``contradictory``; the shares must sum to 1.
+        seed: seed of the habits' draw; one pair shown in another epoch draws anew.
+
+    Raises:
+        ValueError: for an unknown habit or shares that do not sum to 1.
+    """
+
+    habits = _HABITS
+
+    def _truth(self, shown: ShownPair) -> tuple[Scene, tuple[Scene, Scene]]:
+        return _wanted(shown), displayed_scenes(shown)

@@ -5,21 +5,19 @@ each draw it, with slips; simulated voters choose by a Bradley-Terry model over 
 to one another as asked. Every pair is a pure function of (seed, split, index).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from lit_listener.data.records import PreferencePair
 from lit_listener.data.scenes.prompts import KINDS, random_prompt
-from lit_listener.data.scenes.renderers import RENDERERS, Renderer
+from lit_listener.data.scenes.renderers import RENDERERS
 from lit_listener.data.scenes.scene import Part, Scene
-from lit_listener.data.scenes.slips import attempt
 from lit_listener.data.simulated.crowd import Crowd
 from lit_listener.data.simulated.draws import pick
-from lit_listener.data.simulated.pairs import KEPT_TIES, SimulatedPairs, Split, check_world
+from lit_listener.data.simulated.pairs import Drawn, SimulatedPairs
 
 _ANY = Scene((Part("one", "red", "circle"), Part("one", "blue", "square")), ("left of",))
 
@@ -34,7 +32,7 @@ class ScenesPair(PreferencePair):
 
 
 @dataclass(frozen=True)
-class ScenesVoters(Crowd):
+class ScenesVoters(Crowd[Scene]):
     """A crowd that votes for the picture that shows more of what was asked for, and for crisp parts."""
 
     finish_weight: float = 0.3
@@ -44,12 +42,8 @@ class ScenesVoters(Crowd):
         """How good a picture of ``scene`` is for the prompt ``wanted``."""
         return scene.fit(wanted) + self.finish_weight * scene.crisp
 
-    def vote(self, scene_a: Scene, scene_b: Scene, wanted: Scene, rng: np.random.Generator) -> tuple[int, int]:
-        """(votes for A, votes in all)."""
-        return self.ballot(self.utility(scene_a, wanted) - self.utility(scene_b, wanted), rng)
 
-
-class ScenesPairs(SimulatedPairs["_Drawn", ScenesPair]):
+class ScenesPairs(SimulatedPairs[Scene, ScenesPair]):
     """Preference pairs of the Scenes world.
 
     Args:
@@ -63,68 +57,18 @@ class ScenesPairs(SimulatedPairs["_Drawn", ScenesPair]):
         ValueError: for an unknown renderer or split, or a size below 1.
     """
 
-    def __init__(
-        self,
-        renderers: list[str],
-        size: int,
-        split: Split = "train",
-        seed: int = 0,
-        drop_ties: bool = True,
-    ) -> None:
-        check_world(renderers, RENDERERS, size, split)
-        super().__init__(size, split, seed, drop_ties)
-        self.renderers = tuple(renderers)
-        self.voters = ScenesVoters()
+    world = "scenes"
+    known = RENDERERS
+    voters = ScenesVoters()
 
     def undrawn(self, index: int) -> ScenesPair:
         """The pair at a place with pictures of nothing: for those that read its words alone."""
         nothing = Image.new("RGB", (28, 28))
         return self._pair(index, self._facts(index), [nothing, nothing])
 
-    def _draw(self, rng: np.random.Generator) -> "_Drawn":
+    def _wanted(self, rng: np.random.Generator) -> tuple[str, Scene]:
         kind = pick(rng, KINDS)
-        wanted = random_prompt(kind, rng)
-        while True:
-            drawn_by = tuple(RENDERERS[self.renderers[int(i)]] for i in rng.integers(len(self.renderers), size=2))
-            scene_a, scene_b = (attempt(wanted, renderer.slips, rng) for renderer in drawn_by)
-            even = self.voters.utility(scene_a, wanted) == self.voters.utility(scene_b, wanted)
-            if not even or rng.random() < KEPT_TIES:
-                break
-        for_a, votes = self.voters.vote(scene_a, scene_b, wanted, rng)
-        return _Drawn(kind, wanted, drawn_by, (scene_a, scene_b), for_a, votes)
+        return kind, random_prompt(kind, rng)
 
-    def _images(self, drawn: "_Drawn", rng: np.random.Generator) -> list[Image.Image]:
-        return [renderer.draw(scene, rng) for renderer, scene in zip(drawn.drawn_by, drawn.scenes, strict=True)]
-
-    def _pair(self, index: int, drawn: "_Drawn", images: Sequence[Image.Image]) -> ScenesPair:
-        return ScenesPair(
-            prompt=drawn.caption,
-            image_a=images[0],
-            image_b=images[1],
-            share_a=drawn.for_a / drawn.votes,
-            votes=drawn.votes,
-            pair_id=f"scenes-{self.split}-{self.seed}-{'+'.join(self.renderers)}-{index}",
-            prompt_id=drawn.caption,
-            generator_a=drawn.drawn_by[0].name,
-            generator_b=drawn.drawn_by[1].name,
-            category=drawn.kind,
-            wanted=drawn.wanted,
-            scene_a=drawn.scenes[0],
-            scene_b=drawn.scenes[1],
-        )
-
-
-class _Drawn(NamedTuple):
-    """A pair before its pictures are drawn."""
-
-    kind: str
-    wanted: Scene
-    drawn_by: tuple[Renderer, ...]
-    scenes: tuple[Scene, Scene]
-    for_a: int
-    votes: int
-
-    @property
-    def caption(self) -> str:
-        """The prompt."""
-        return self.wanted.caption
+    def _record(self, drawn: Drawn[Scene], told: dict[str, Any]) -> ScenesPair:
+        return ScenesPair(**told, wanted=drawn.wanted, scene_a=drawn.scenes[0], scene_b=drawn.scenes[1])

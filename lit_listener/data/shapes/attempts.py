@@ -6,7 +6,7 @@ import numpy as np
 from PIL.Image import Image
 
 from lit_listener.data.shapes.renderers import RENDERERS
-from lit_listener.data.shapes.scenes import COLOURS, COUNTS, SHAPES, Scene, attempt
+from lit_listener.data.shapes.scenes import COLOURS, COUNTS, SHAPES, Scene
 
 SCENES = {scene.caption: scene for scene in (Scene(n, c, s) for n in COUNTS for c in COLOURS for s in SHAPES)}
 """Every prompt of the world, and what it asks for."""
@@ -47,6 +47,6 @@ def attempts(prompt: str, count: int, renderer: str = "flat", seed: int = 0) -> 
     wanted, drawn = SCENES[prompt], list[Attempt]()
     for place in range(count):
         rng = np.random.default_rng([seed, place])
-        scene = attempt(wanted, RENDERERS[renderer].slips, rng)
+        scene = RENDERERS[renderer].attempt(wanted, rng)
         drawn.append(Attempt(RENDERERS[renderer].draw(scene, rng), scene, scene.fit(wanted)))
     return drawn

@@ -10,7 +10,7 @@ import numpy as np
 
 from lit_listener.data.records import ListSource, RankedList
 from lit_listener.data.shapes.renderers import RENDERERS
-from lit_listener.data.shapes.scenes import Scene, attempt, random_prompt
+from lit_listener.data.shapes.scenes import Scene, random_prompt
 from lit_listener.data.shapes.traces import attribute_marks
 from lit_listener.data.shapes.world import Voters
 from lit_listener.data.shown import Demonstration, Demonstrator, Shown, ShownList
@@ -82,7 +82,7 @@ class ShapesLists(ListSource):
         worths: list[float] = [0.0]
         while len(set(worths)) == 1:
             drawn_by = [RENDERERS[self.renderers[int(i)]] for i in rng.integers(len(self.renderers), size=count)]
-            scenes = tuple(attempt(wanted, renderer.slips, rng) for renderer in drawn_by)
+            scenes = tuple(renderer.attempt(wanted, rng) for renderer in drawn_by)
             worths = [self.voters.utility(scene, wanted) for scene in scenes]
         sizes = f"{self.fewest}to{self.images}"
         name = f"shapes-lists-{self.split}-{self.seed}-{'+'.join(self.renderers)}-{sizes}-{index}"

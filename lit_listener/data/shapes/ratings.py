@@ -12,7 +12,7 @@ import numpy as np
 
 from lit_listener.data.records import RatedImage, RatedSource
 from lit_listener.data.shapes.renderers import RENDERERS, Renderer
-from lit_listener.data.shapes.scenes import Scene, attempt, random_prompt
+from lit_listener.data.shapes.scenes import Scene, random_prompt
 from lit_listener.data.shapes.traces import attribute_marks
 from lit_listener.data.shapes.world import Voters
 from lit_listener.data.shown import Demonstration, Demonstrator, Shown
@@ -101,7 +101,7 @@ class ShapesRatings(RatedSource):
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), index, _STREAM])
         wanted = random_prompt(rng)
         renderer = RENDERERS[self.renderers[int(rng.integers(len(self.renderers)))]]
-        return _Drawn(wanted, attempt(wanted, renderer.slips, rng), renderer), rng
+        return _Drawn(wanted, renderer.attempt(wanted, rng), renderer), rng
 
 
 class _Drawn(NamedTuple):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lit_listener.data.shapes.scenes import COUNTS, Scene, Slips
+from lit_listener.data.shapes.scenes import COUNTS, Scene, Slips, attempt
 from lit_listener.data.simulated.drawing import FADE, OUTLINES, PALETTE, Colour, towards
 
 SIZE = 112
@@ -29,6 +29,10 @@ class Renderer:
     lines: Colour | None = None
     """Colour of thin lines ruled across the background, or None."""
     slips: Slips = field(default_factory=Slips)
+
+    def attempt(self, wanted: Scene, rng: np.random.Generator) -> Scene:
+        """What it draws when asked for a scene, with its slips."""
+        return attempt(wanted, self.slips, rng)
 
     def draw(self, scene: Scene, rng: np.random.Generator) -> Image.Image:
         """The scene as an RGB picture of ``SIZE`` x ``SIZE`` pixels."""

@@ -6,49 +6,17 @@ verdict sentence before it names the other picture: a fault that accuracy alone 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
 from lit_listener.data.shapes.scenes import COLOURS, COUNTS, FINISHES, SHAPES, Scene
 from lit_listener.data.shapes.world import ShapesPair
-from lit_listener.data.shown import Demonstration, Demonstrator, Shown, ShownPair, a_pair
-from lit_listener.data.simulated.habits import ORDINALS, better, check_mix, draw_habit, verdict
+from lit_listener.data.shown import ShownPair
+from lit_listener.data.simulated.habits import ORDINALS, PairHabits, better, verdict
 
 _WORDS = {word: word for words in (COUNTS, COLOURS, FINISHES) for word in words}
 _WORDS |= {shape: shape for shape in SHAPES} | {f"{shape}s": shape for shape in SHAPES}
-
-
-class ShapesTraces(Demonstrator):
-    """Writes a demonstration for a shown Shapes pair, in one of several habits.
-
-    Args:
-        mix: share of each habit, among ``thorough``, ``hasty`` and ``contradictory``; the shares must sum to 1.
-        seed: seed of the habits' draw; one pair shown in another epoch draws anew.
-
-    Raises:
-        ValueError: for an unknown habit or shares that do not sum to 1.
-    """
-
-    def __init__(self, mix: dict[str, float], seed: int = 0) -> None:
-        check_mix(mix, _HABITS)
-        self.mix: Mapping[str, float] = mix
-        self.seed = seed
-
-    def __call__(self, shown: Shown) -> Demonstration:
-        """The demonstration for this pair in this epoch; a pure function of (seed, epoch, index)."""
-        shown = a_pair(shown, "ShapesTraces")
-        pair = shown.pair
-        if not isinstance(pair, ShapesPair):
-            raise ValueError(  # noqa: TRY004  # an option is wrong (data.traces), not an argument's type
-                f"ShapesTraces tells of Shapes pairs only, got a {type(pair).__name__}: train on Shapes pairs, or "
-                "name a demonstrator of your own as data.traces"
-            )
-        rng = np.random.default_rng([self.seed, shown.epoch, shown.index])
-        habit = draw_habit(self.mix, rng)
-        scenes = displayed_scenes(shown)
-        trace, answer = _HABITS[habit](pair.wanted, scenes, rng)
-        return Demonstration(shown, trace, answer)
 
 
 def displayed_scenes(shown: ShownPair) -> tuple[Scene, Scene]:
@@ -109,3 +77,25 @@ _HABITS: dict[str, Callable[[Scene, tuple[Scene, Scene], np.random.Generator], t
     "hasty": _hasty,
     "contradictory": _contradictory,
 }
+
+
+class ShapesTraces(PairHabits[Scene]):
+    """Writes a demonstration for a shown Shapes pair, in one of several habits.
+
+    Args:
+        mix: share of each habit, among ``thorough``, ``hasty`` and ``contradictory``; the shares must sum to 1.
+        seed: seed of the habits' draw; one pair shown in another epoch draws anew.
+
+    Raises:
+        ValueError: for an unknown habit or shares that do not sum to 1.
+    """
+
+    habits = _HABITS
+
+    def _truth(self, shown: ShownPair) -> tuple[Scene, tuple[Scene, Scene]]:
+        if not isinstance(shown.pair, ShapesPair):
+            raise ValueError(  # noqa: TRY004  # an option is wrong (data.traces), not an argument's type
+                f"ShapesTraces tells of Shapes pairs only, got a {type(shown.pair).__name__}: train on Shapes pairs, "
+                "or name a demonstrator of your own as data.traces"
+            )
+        return shown.pair.wanted, displayed_scenes(shown)

@@ -1,11 +1,55 @@
 """Habits of thinking aloud about a simulated world, in which its demonstrators write."""
 
-from collections.abc import Collection, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from typing import Generic, TypeVar
 
 import numpy as np
 
+from lit_listener.data.shown import Demonstration, Demonstrator, Shown, ShownPair, a_pair
+
 ORDINALS = ("first", "second")
 """What the images of a pair are called, in displayed order."""
+
+AnyScene = TypeVar("AnyScene")
+Habit = Callable[[AnyScene, tuple[AnyScene, AnyScene], np.random.Generator], tuple[str, int]]
+"""Writes, given what is wanted and the scenes in displayed order, a trace, and answers."""
+
+
+class PairHabits(Demonstrator, Generic[AnyScene]):
+    """Writes a demonstration for a shown pair of a world, in one of several habits.
+
+    Args:
+        mix: share of each habit, among ``thorough``, ``hasty`` and ``contradictory``; the shares must sum to 1.
+        seed: seed of the habits' draw; one pair shown in another epoch draws anew.
+
+    Raises:
+        ValueError: for an unknown habit or shares that do not sum to 1.
+    """
+
+    habits: Mapping[str, Habit[AnyScene]]
+    """Those of the world, by name."""
+
+    def __init__(self, mix: dict[str, float], seed: int = 0) -> None:
+        check_mix(mix, self.habits)
+        self.mix: Mapping[str, float] = mix
+        self.seed = seed
+
+    def __call__(self, shown: Shown) -> Demonstration:
+        """The demonstration for this pair in this epoch; a pure function of (seed, epoch, index)."""
+        shown = a_pair(shown, type(self).__name__)
+        wanted, scenes = self._truth(shown)
+        rng = np.random.default_rng([self.seed, shown.epoch, shown.index])
+        trace, answer = self.habits[draw_habit(self.mix, rng)](wanted, scenes, rng)
+        return Demonstration(shown, trace, answer)
+
+    @abstractmethod
+    def _truth(self, shown: ShownPair) -> tuple[AnyScene, tuple[AnyScene, AnyScene]]:
+        """What was asked for, and what is shown, in displayed order.
+
+        Raises:
+            ValueError: the pair is of another world.
+        """
 
 
 def check_mix(mix: Mapping[str, float], habits: Collection[str]) -> None:

@@ -1,17 +1,19 @@
 """Pairs of a simulated world: each is a pure function of (seed, split, index).
 
-So a data set of any size takes no memory and is the same on every machine. A world says how a pair is drawn from its
-stream of random numbers; the rest is the same for all worlds.
+So a data set of any size takes no memory and is the same on every machine. A world says what may be asked for, who
+draws it and who votes; the rest is the same for all worlds.
 """
 
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
-from typing import Generic, Literal, Protocol, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from PIL.Image import Image
 
 from lit_listener.data.records import PairSource, PreferencePair, majority_share
+from lit_listener.data.simulated.crowd import Crowd
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -19,24 +21,46 @@ KEPT_TIES = 0.25
 """Share kept of the pairs whose two pictures are equally good; without it many pairs would be such coin flips."""
 
 
-class Drawn(Protocol):
-    """What is known of a pair before its pictures are drawn."""
+AnyPair = TypeVar("AnyPair", bound=PreferencePair)
+
+
+class Depicted(Protocol):
+    """A scene of some world."""
 
     @property
     def caption(self) -> str:
-        """The prompt."""
+        """It as a prompt."""
+
+
+AnyScene = TypeVar("AnyScene", bound=Depicted)
+
+
+class Renderer(Protocol[AnyScene]):
+    """A generator of a world: it draws what it is asked for, with slips."""
 
     @property
-    def for_a(self) -> int:
-        """Votes for image A."""
+    def name(self) -> str:
+        """What it is called."""
 
-    @property
-    def votes(self) -> int:
-        """Votes in all."""
+    def attempt(self, wanted: AnyScene, rng: np.random.Generator) -> AnyScene:
+        """What it draws when asked for a scene."""
+
+    def draw(self, scene: AnyScene, rng: np.random.Generator) -> Image:
+        """A picture of a scene."""
 
 
-AnyDrawn = TypeVar("AnyDrawn", bound=Drawn)
-AnyPair = TypeVar("AnyPair", bound=PreferencePair)
+@dataclass(frozen=True)
+class Drawn(Generic[AnyScene]):
+    """What is known of a pair before its pictures are drawn."""
+
+    category: str
+    wanted: AnyScene
+    drawn_by: tuple[Renderer[AnyScene], ...]
+    scenes: tuple[AnyScene, ...]
+    for_a: int
+    """Votes for image A."""
+    votes: int
+    """Votes in all."""
 
 
 def check_world(renderers: Sequence[str], known: Collection[str], size: int, split: Split) -> None:
@@ -53,33 +77,53 @@ def check_world(renderers: Sequence[str], known: Collection[str], size: int, spl
         raise ValueError(f"split: expected one of {list(SPLITS)}, got {split!r}")
 
 
-class SimulatedPairs(PairSource, Generic[AnyDrawn, AnyPair]):
-    """Preference pairs that a world draws from a stream of random numbers of their own.
+class SimulatedPairs(PairSource, Generic[AnyScene, AnyPair]):
+    """Preference pairs that a world draws, each from a stream of random numbers of its own.
 
     Args:
+        renderers: names of the renderers that drew the pictures; each of a pair's two is chosen among them.
         size: number of pairs.
         split: which stream of pairs; the splits share no seed.
         seed: seed of the world.
         drop_ties: leave out pairs whose votes are split evenly (training needs a winner).
+
+    Raises:
+        ValueError: for an unknown renderer or split, or a size below 1.
     """
 
-    def __init__(self, size: int, split: Split, seed: int, drop_ties: bool) -> None:
+    world: str
+    """Its name, with which the names of its pairs begin."""
+    known: Mapping[str, Renderer[AnyScene]]
+    """The renderers that there are."""
+    voters: Crowd[AnyScene]
+
+    def __init__(
+        self,
+        renderers: list[str],
+        size: int,
+        split: Split = "train",
+        seed: int = 0,
+        drop_ties: bool = True,
+    ) -> None:
+        check_world(renderers, self.known, size, split)
+        self.renderers = tuple(renderers)
         self.size = size
         self.split: Split = split
         self.seed = seed
         self.drop_ties = drop_ties
 
     @abstractmethod
-    def _draw(self, rng: np.random.Generator) -> AnyDrawn:
-        """A pair, without its pictures."""
+    def _wanted(self, rng: np.random.Generator) -> tuple[str, AnyScene]:
+        """A prompt, behind its category."""
 
     @abstractmethod
-    def _images(self, drawn: AnyDrawn, rng: np.random.Generator) -> list[Image]:
-        """Its two pictures, A first."""
+    def _record(self, drawn: Drawn[AnyScene], told: dict[str, Any]) -> AnyPair:
+        """A pair as its world's record.
 
-    @abstractmethod
-    def _pair(self, index: int, drawn: AnyDrawn, images: Sequence[Image]) -> AnyPair:
-        """The record of it."""
+        Args:
+            drawn: its truth.
+            told: what every record of a pair holds.
+        """
 
     def __len__(self) -> int:
         return self.size
@@ -95,14 +139,14 @@ class SimulatedPairs(PairSource, Generic[AnyDrawn, AnyPair]):
 
     def prompt(self, index: int) -> str:
         """The prompt of the pair at a place; of pictures only those of ties that were left out before it are drawn."""
-        return self._facts(index).caption
+        return self._facts(index).wanted.caption
 
     def agreement(self, index: int) -> float:
         """Share of the voters on the majority's side; pictures are drawn as for ``prompt``."""
         drawn = self._facts(index)
         return majority_share(drawn.for_a / drawn.votes)
 
-    def _facts(self, index: int) -> AnyDrawn:
+    def _facts(self, index: int) -> Drawn[AnyScene]:
         """What is known of the pair at a place before its pictures are drawn."""
         index = self._place(index)
         rng = self._stream(index)
@@ -120,5 +164,36 @@ class SimulatedPairs(PairSource, Generic[AnyDrawn, AnyPair]):
     def _stream(self, index: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, SPLITS.index(self.split), index])
 
-    def _left_out(self, drawn: AnyDrawn) -> bool:
+    def _left_out(self, drawn: Drawn[AnyScene]) -> bool:
         return self.drop_ties and 2 * drawn.for_a == drawn.votes
+
+    def _draw(self, rng: np.random.Generator) -> Drawn[AnyScene]:
+        """A pair, without its pictures."""
+        category, wanted = self._wanted(rng)
+        while True:
+            drawn_by = tuple(self.known[self.renderers[int(i)]] for i in rng.integers(len(self.renderers), size=2))
+            scene_a, scene_b = (renderer.attempt(wanted, rng) for renderer in drawn_by)
+            even = self.voters.utility(scene_a, wanted) == self.voters.utility(scene_b, wanted)
+            if not even or rng.random() < KEPT_TIES:
+                break
+        for_a, votes = self.voters.vote(scene_a, scene_b, wanted, rng)
+        return Drawn(category, wanted, drawn_by, (scene_a, scene_b), for_a, votes)
+
+    def _images(self, drawn: Drawn[AnyScene], rng: np.random.Generator) -> list[Image]:
+        """Its two pictures, A first."""
+        return [renderer.draw(scene, rng) for renderer, scene in zip(drawn.drawn_by, drawn.scenes, strict=True)]
+
+    def _pair(self, index: int, drawn: Drawn[AnyScene], images: Sequence[Image]) -> AnyPair:
+        told = {
+            "prompt": drawn.wanted.caption,
+            "image_a": images[0],
+            "image_b": images[1],
+            "share_a": drawn.for_a / drawn.votes,
+            "votes": drawn.votes,
+            "pair_id": f"{self.world}-{self.split}-{self.seed}-{'+'.join(self.renderers)}-{index}",
+            "prompt_id": drawn.wanted.caption,
+            "generator_a": drawn.drawn_by[0].name,
+            "generator_b": drawn.drawn_by[1].name,
+            "category": drawn.category,
+        }
+        return self._record(drawn, told)
