@@ -19,7 +19,7 @@ from lit_listener.study.judgements import SOURCE_NAMES, SOURCES, Judgements
 from lit_listener.study.markdown import claims_markdown, pipe_table, plot_markdown, table_markdown
 from lit_listener.study.record import Made, Study
 from lit_listener.study.tables import PaperTable, all_tables
-from lit_listener.study.verdicts import VERDICTS, Finding, told
+from lit_listener.study.verdicts import VERDICTS, Finding
 from lit_listener.study.why import Diagnosis, diagnose
 
 FOLDER = "reproduction"
@@ -80,7 +80,7 @@ def write_document(study: Study, folder: Path, command: str) -> Path:
 
 
 def summary(found: Sequence[Finding]) -> str:
-    """What agrees with the paper and what does not, as one plain paragraph."""
+    """What agrees with the paper and what does not, as one plain paragraph; the numbers stand in the table below it."""
     names: Mapping[str, str] = {
         "holds": "Agrees with the paper, or with what its review hoped for",
         "does not hold": "Does not hold here",
@@ -91,7 +91,7 @@ def summary(found: Sequence[Finding]) -> str:
     for verdict in VERDICTS:
         of_verdict = [finding for finding in found if finding.decision.verdict == verdict]
         if of_verdict:
-            listed = "; ".join(f"{_phrase(finding.claim.says)} ({told(finding.ours)})" for finding in of_verdict)
+            listed = "; ".join(_phrase(finding.claim.says) for finding in of_verdict)
             sentences.append(f"{names[verdict]} ({len(of_verdict)} of {len(found)}): {listed}.")
     return " ".join(sentences)
 

@@ -5,6 +5,7 @@ import math
 import warnings
 from typing import Any
 
+import lightning
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
 from rich.console import Console
@@ -42,6 +43,11 @@ class StepProgressBar(RichProgressBar):
         done = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
         steps_per_batch: int = getattr(self.trainer.lightning_module, "optimizer_steps_per_batch", 1)
         return min(in_epoch, done + math.ceil(left / steps_per_batch))
+
+    def on_test_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Close the bar, so that the table of results, which comes next, stands below it."""
+        super().on_test_end(trainer, pl_module)
+        self._stop_progress()
 
     def _get_train_description(self, current_epoch: int) -> str:
         """Tell epochs where they are counted; where steps are, Lightning would write "Epoch 0/-2"."""

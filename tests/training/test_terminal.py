@@ -44,3 +44,11 @@ def test_the_bar_ends_where_training_will(given, expected):
 def test_epochs_are_told_only_where_they_are_counted():
     assert bar(max_steps=30)._get_train_description(0).strip() == "Training"
     assert bar(max_epochs=3)._get_train_description(1).strip() == "Epoch 1/2"
+
+
+def test_the_table_of_results_stands_below_the_bar():
+    made = bar()
+    said = []
+    made.progress = SimpleNamespace(stop=lambda: said.append("closed"))  # type: ignore[assignment]
+    made.on_test_end(made.trainer, made.trainer.lightning_module)
+    assert said == ["closed"]

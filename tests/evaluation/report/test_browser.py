@@ -112,6 +112,9 @@ def test_filters(opened, predict):
         expect(button).to_have_attribute("aria-pressed", "true")
         expect(cards(opened)).to_have_count(min(count, 20))
         expect(opened.locator("#count")).to_have_text(f"Showing 1 to {min(count, 20)} of {count} pairs")
+    filter_button(opened, "Unreadable").click()
+    unread = cards(opened).first.locator("summary").filter(has_text="unreadable").first
+    expect(unread).to_contain_text("B first, rollout 1: gives no answer unreadable")
     filter_button(opened, "Contradictions").click()
     for card in cards(opened).all():
         assert card.locator(".run > p .tag", has_text="contradiction").count()

@@ -7,6 +7,8 @@ if (window.matchMedia("(max-width: 50rem)").matches) document.querySelector(".co
   const PAGE = 20; // pairs a page
   const NAMES = { error: ["Errors", "wrong"], contradiction: ["Contradictions", "contradiction"],
     flip: ["Flips", "flip"], unreadable: ["Unreadable", "unreadable"] };
+  const UNREAD = { no_answer: "gives no answer", bad_label: "answers with something else than a label",
+    truncated: "is cut off before its answer" };
   const data = JSON.parse(document.getElementById("payload").textContent);
   const browser = document.getElementById("browser");
   if (!browser) return;
@@ -67,7 +69,7 @@ if (window.matchMedia("(max-width: 50rem)").matches) document.querySelector(".co
   }
 
   function completion(row) {
-    const none = row.level ? "rates both alike" : `no answer (${row.outcome})`;
+    const none = row.level ? "rates both alike" : UNREAD[row.outcome] ?? `no answer (${row.outcome})`;
     const answer = row.answer === null ? none : `answers ${row.answer.toUpperCase()}`;
     const summary = make("summary", {}, `${row.first.toUpperCase()} first, rollout ${row.rollout + 1}: ${answer} `);
     const tag = (text, right) => summary.append(make("span", { className: right ? "tag right" : "tag" }, text));
