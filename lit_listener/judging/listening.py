@@ -15,7 +15,7 @@ from lit_listener.vlm.asked import Asked
 from lit_listener.vlm.backbone import Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Hearing, Listener, ListenerFailedError, Rescored
-from lit_listener.vlm.loading import Reference
+from lit_listener.vlm.reference import Reference
 from lit_listener.vlm.thinker import Thinker
 
 

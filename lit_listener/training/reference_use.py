@@ -18,7 +18,7 @@ from lit_listener.vlm.asked import Asked
 from lit_listener.vlm.backbone import Backbone, Scores
 from lit_listener.vlm.completions import Completions
 from lit_listener.vlm.listeners import Listener
-from lit_listener.vlm.loading import Reference
+from lit_listener.vlm.reference import Reference
 from lit_listener.vlm.sharding import only_shards
 
 

@@ -30,6 +30,7 @@ from lit_listener.vlm.adapters import adapted_layers, check_reach, check_scale
 from lit_listener.vlm.backbone import Backbone, check_family
 from lit_listener.vlm.encoding import Encoder, Reader, vocabulary_of
 from lit_listener.vlm.four_bits import in_four_bits, settle_four_bits
+from lit_listener.vlm.reference import Reference
 from lit_listener.vlm.specs import DTypeName, LoraSpec, PolicySpec, ReferenceName, is_untrained, resolve
 from lit_listener.vlm.token_bytes import TokenBytes
 
@@ -43,32 +44,6 @@ __all__ = [
     "ReferenceName",
     "load",
 ]
-
-
-class Reference(nn.Module):
-    """The frozen model that anchors the KL term and, by default, listens.
-
-    Args:
-        backbone: where it is computed: a frozen copy, or the policy itself with its adapters switched.
-        switch: makes the policy the reference for the time of a ``with`` block; None for a copy.
-    """
-
-    def __init__(self, backbone: Backbone, switch: "AdapterSwitch | None" = None) -> None:
-        super().__init__()
-        self.switch = switch
-        self._backbone = [backbone] if switch else []  # no second registration of the policy as a child
-        self.copy = None if switch else backbone
-
-    @contextlib.contextmanager
-    def active(self) -> Iterator[Backbone]:
-        """The reference's backbone, in eval mode, without gradients; the mode it was in is restored."""
-        backbone = self._backbone[0] if self.copy is None else self.copy
-        training = backbone.training
-        with torch.no_grad(), self.switch or contextlib.nullcontext():
-            try:
-                yield backbone.eval()
-            finally:
-                backbone.train(training)
 
 
 class AdapterSwitch:

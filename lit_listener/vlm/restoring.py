@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from lit_listener.vlm.backbone import Backbone
 from lit_listener.vlm.encoding import Reader
-from lit_listener.vlm.loading import Reference, load, load_backbone
+from lit_listener.vlm.loading import load, load_backbone
+from lit_listener.vlm.reference import Reference
 from lit_listener.vlm.specs import PolicySpec, ReferenceName
 
 _PREFIX = "policy."  # of the policy's weights in the training module
