@@ -4,7 +4,8 @@ Every seed's judge was asked about the same prompts, so seeds and prompts are cr
 The pigeonhole bootstrap (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1) draws seeds with
 replacement and, independently of them, prompts with replacement. A row counts u_s v_c times, where its seed s was drawn
 u_s times and its prompt c v_c times; each draw gives the ratio of the weighted sums of values and of rows. It counts
-the noise that is neither a seed's nor a prompt's up to three times (Owen's Theorem 3), so it errs on the wide side.
+the noise that is neither a seed's nor a prompt's up to three times (Owen 2007), and with what follows
+``noise_counted(S)`` times, so it errs on the wide side.
 
 Few seeds make its seeds' part too narrow: drawn seeds vary by (S - 1)/S of what seeds do, and percentiles take five
 seeds for many. What a draw of seeds moves, by itself, is therefore expanded by
@@ -12,7 +13,7 @@ seeds for many. What a draw of seeds moves, by itself, is therefore expanded by
     k_S = sqrt(S / (S - 1)) t(0.975, S - 1) / z(0.975),       1.58 for five seeds, 2.69 for three, 9.17 for two,
 
 as Hesterberg 2015 ("What Teachers Should Know About the Bootstrap", The American Statistician 69) expands percentiles
-of a single sample. A draw is then theta(u, v) + (k_S - 1) (theta(u, 1) - theta), cut to the range of the values.
+of a single sample. A draw is then theta(u, v) + (k_S - 1) (theta(u, 1) - theta), cut to what the mean can be.
 
 With a single seed prompts alone are drawn (``clustered_interval``): nothing is then known of other seeds.
 
@@ -51,6 +52,8 @@ class Crossed:
     values: tuple[_Floats, ...]
     """An array a seed; NaN where a row has no number."""
     prompts: tuple[tuple[str, ...], ...]
+    bounds: tuple[float, float] = (0.0, 1.0)
+    """The least and the most that a number can be; for shares 0 and 1."""
 
     def __post_init__(self) -> None:
         """Refuse numbers whose prompt is unknown."""
@@ -61,6 +64,10 @@ class Crossed:
             )
         if any(np.isinf(of_seed).any() for of_seed in self.values):
             raise ValueError("values must be finite, or NaN where not defined, got an infinite one")
+        least, most = self.bounds
+        for of_seed in self.values:
+            if (outside := of_seed[(of_seed < least) | (of_seed > most)]).size:
+                raise ValueError(f"values must lie within their bounds, {least:g} to {most:g}, got {outside[0]:g}")
 
     @property
     def seeds(self) -> int:
@@ -95,7 +102,8 @@ class Crossed:
         """
         if self.prompts != other.prompts:
             raise ValueError("a difference row by row needs both sides on the same rows, and their prompts differ")
-        return Crossed(tuple(a - b for a, b in zip(self.values, other.values, strict=True)), self.prompts)
+        differences = tuple(a - b for a, b in zip(self.values, other.values, strict=True))
+        return Crossed(differences, self.prompts, _bounds_of_difference(self, other))
 
 
 @dataclass(frozen=True)
@@ -106,10 +114,14 @@ class Parts:
     prompts: Interval
 
 
-def crossed(values: Sequence[Sequence[float | None]], prompts: Sequence[Sequence[str]]) -> Crossed:
+def crossed(
+    values: Sequence[Sequence[float | None]],
+    prompts: Sequence[Sequence[str]],
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Crossed:
     """Values by seed as arrays; None becomes NaN."""
     arrays = (np.array([math.nan if v is None else float(v) for v in of_seed], np.float64) for of_seed in values)
-    return Crossed(tuple(arrays), tuple(tuple(of_seed) for of_seed in prompts))
+    return Crossed(tuple(arrays), tuple(tuple(of_seed) for of_seed in prompts), bounds)
 
 
 def crossed_interval(sample: Crossed, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
@@ -128,7 +140,7 @@ def crossed_interval(sample: Crossed, *, resamples: int = RESAMPLES, seed: int =
     if not sample.rows:
         return _UNDEFINED
     found = _bootstrap((_totals(sample, sorted(sample.defined_prompts)),), True, resamples, seed)
-    return _cut(found, *_range(sample))
+    return _cut(found, sample.bounds)
 
 
 def crossed_difference(a: Crossed, b: Crossed, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
@@ -160,8 +172,7 @@ def crossed_difference(a: Crossed, b: Crossed, *, resamples: int = RESAMPLES, se
     totals = _totals(a, names), _totals(b, names)
     if min(len(a.defined_prompts), len(b.defined_prompts)) < 2:
         return Interval(_mean(totals[0]) - _mean(totals[1]), math.nan, math.nan)
-    (least_a, most_a), (least_b, most_b) = _range(a), _range(b)
-    return _cut(_bootstrap(totals, a.seeds == b.seeds, resamples, seed), least_a - most_b, most_a - least_b)
+    return _cut(_bootstrap(totals, a.seeds == b.seeds, resamples, seed), _bounds_of_difference(a, b))
 
 
 def crossed_measured(sample: Crossed, *, unit: Unit = "share", none: str = "no pair counts here") -> Measured:
@@ -211,6 +222,15 @@ def expansion(seeds: int) -> float:
     return math.sqrt(seeds / (seeds - 1)) * (float(_T[seeds - 2]) / _Z if seeds - 2 < len(_T) else 1.0)
 
 
+def noise_counted(seeds: int) -> float:
+    """How often noise of single rows counts in the variance of draws, 1 + (t/z)^2 + (S - 1)/S; of two seeds or more.
+
+    Once as if it were the prompts', once, expanded, as if it were the seeds', and once as what the two share: 3.8 times
+    for five seeds. Without effects of seeds and prompts an interval is the root of that times too wide.
+    """
+    return 1.0 + expansion(seeds) ** 2 * (seeds - 1) / seeds + (seeds - 1) / seeds
+
+
 _UNDEFINED = Interval(math.nan, math.nan, math.nan)
 _Totals = tuple[_Floats, _Floats]  # sums and numbers of the values of each seed and prompt, both [S, C]
 
@@ -230,14 +250,13 @@ def _totals(sample: Crossed, names: Sequence[str]) -> _Totals:
     return sums_SC, counts_SC
 
 
-def _range(sample: Crossed) -> tuple[float, float]:
-    values = np.concatenate(sample.values)
-    return float(np.nanmin(values)), float(np.nanmax(values))
+def _bounds_of_difference(a: Crossed, b: Crossed) -> tuple[float, float]:
+    return a.bounds[0] - b.bounds[1], a.bounds[1] - b.bounds[0]
 
 
-def _cut(interval: Interval, least: float, most: float) -> Interval:
-    """No mean lies outside the range of its values; expanded draws may."""
-    return Interval(interval.mean, max(interval.low, least), min(interval.high, most))
+def _cut(interval: Interval, bounds: tuple[float, float]) -> Interval:
+    """No mean lies outside of what its values can be; expanded draws may."""
+    return Interval(interval.mean, max(interval.low, bounds[0]), min(interval.high, bounds[1]))
 
 
 def _sorted_seeds(sides: Sequence[_Totals], shared: bool) -> list[_Totals]:

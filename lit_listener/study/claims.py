@@ -1,4 +1,4 @@
-"""The listener paper's claims, and what its review asked, each as one difference that is measured and decided by rule.
+"""Claims of the listener paper, and what its review asked, each as one difference that is measured and decided by rule.
 
 Differences are written so that the claim says they are above 0, but for the claims that something adds nothing.
 """
@@ -12,7 +12,9 @@ from lit_listener.study.judgements import (
     GRPO,
     HELD_IN,
     HELD_OUT,
+    INSTRUCT,
     LISTENER,
+    RATING,
     SFT,
     START,
     Judgements,
@@ -27,7 +29,7 @@ from lit_listener.study.verdicts import SMALLEST, Above, AtMost, Claim, Finding
 HALF_APART = 2.0**-0.5
 """Half of the largest distance there is between two beliefs, sqrt(2)."""
 RESOLUTION = papers.GRPO_WITH.less(papers.GRPO_WITHOUT).error or SMALLEST
-"""1.7 points: the error of a difference of two figures of the paper's Table 5, the most that it takes for nothing."""
+"""1.7 points, the most that counts as nothing: what "± 1.2" (Table 5) makes of a difference, as if independent."""
 
 
 def findings(judged: Judgements) -> tuple[Finding, ...]:
@@ -36,8 +38,8 @@ def findings(judged: Judgements) -> tuple[Finding, ...]:
 
 
 def all_claims() -> tuple[Claim, ...]:
-    """The paper's claims in its order, then its review's."""
-    return (*_accuracy_claims(), *_trace_claims(), *_figure_claims(), *_control_claims())
+    """The paper's, of accuracy, of traces and of its figures; then what its review asked for."""
+    return (*_accuracy_claims(), _mean_claim(), *_trace_claims(), *_figure_claims(), *_control_claims())
 
 
 def _found(claim: Claim, judged: Judgements) -> Finding:
@@ -59,14 +61,15 @@ def _accuracy_claims() -> Iterable[Claim]:
 
         return Claim(key, says, where, paper, f"accuracy of {names}", _above(paper), (more, less), take)
 
-    yield gain(
-        "zero_shot",
-        "GRPO beats zero-shot reasoning",
-        "Table 3",
-        papers.GRPO.less(papers.ZERO_SHOT),
-        "GRPO less that of the start, held-in",
-        (GRPO, START, HELD_IN, every),
-    )
+    for key, arm, name in (("zero_shot", START, "its start"), ("zero_shot_instruct", INSTRUCT, "the instruct model")):
+        yield gain(
+            key,
+            f"GRPO beats zero-shot reasoning ({name})",
+            "Table 3",
+            papers.GRPO.less(papers.ZERO_SHOT),
+            f"GRPO less that of {name}, held-in",
+            (GRPO, arm, HELD_IN, every),
+        )
     yield gain(
         "listener_in_domain",
         "The listener raises accuracy in domain",
@@ -76,12 +79,28 @@ def _accuracy_claims() -> Iterable[Claim]:
         (LISTENER, GRPO, HELD_IN, every),
     )
     yield gain(
+        "sft_in_domain",
+        "GRPO beats SFT in domain",
+        "Table 3",
+        papers.GRPO.less(papers.SFT),
+        "GRPO less that of SFT, held-in",
+        (GRPO, SFT, HELD_IN, every),
+    )
+    yield gain(
         "sft_out_of_domain",
-        "GRPO generalises better than SFT",
+        "GRPO beats SFT out of domain",
         "Figure 3",
         None,
         "GRPO less that of SFT, held-out",
         (GRPO, SFT, HELD_OUT, every),
+    )
+    yield gain(
+        "rating_out_of_domain",
+        "GRPO on pairs beats GRPO on ratings out of domain",
+        "Section 5",
+        None,
+        "GRPO on pairs less that of GRPO on ratings, held-out",
+        (GRPO, RATING, HELD_OUT, every),
     )
     yield gain(
         "listener_out_of_domain",
@@ -108,6 +127,24 @@ def _accuracy_claims() -> Iterable[Claim]:
             f"GRPO + listener less that of a soft reward of {name} alone, held-out",
             (LISTENER, arm, HELD_OUT, every),
         )
+
+
+def _mean_claim() -> Claim:
+    def take(judged: Judgements) -> Measured:
+        one, three = (judged.mean_at(LISTENER, HELD_IN, k) for k in (1, 3))
+        return crossed_measured_difference(three, one, none="this judge was asked fewer than 3 times")
+
+    paper = papers.LISTENER_3.less(papers.LISTENER_1)
+    return Claim(
+        "mean_at_3",
+        "The mean of three thoughts beats one thought (GRPO + listener)",
+        "Table 2",
+        paper,
+        "accuracy of GRPO + listener by the mean score of three thoughts less that by one, held-in",
+        _above(paper),
+        (LISTENER,),
+        take,
+    )
 
 
 def _trace_claims() -> Iterable[Claim]:
@@ -206,23 +243,17 @@ def _figure_claims() -> Iterable[Claim]:
 
 
 def _control_claims() -> Iterable[Claim]:
-    """Scores that know nothing of the votes should not do what the listener does; another good listener should."""
-    had_from_nothing = "The listener's {gain} is not had from {name}"
-    for arm, name, says, where, rule in (
-        ("random_listener", "random numbers", had_from_nothing, "review", _above(None)),
-        ("shuffled_listener", "scores of other prompts", had_from_nothing, "review", _above(None)),
-        (
-            "mismatched_listener",
-            "a listener of another architecture",
-            "The listener's {gain} is had from {name} too",
-            "not in the paper",
-            AtMost(RESOLUTION),
-        ),
+    """Scores that know nothing of the votes should do less than the listener; another good listener as much."""
+    above, hardly = _above(None), AtMost(RESOLUTION)
+    for arm, name, more, rule in (
+        ("random_listener", "random numbers", "more", above),
+        ("shuffled_listener", "scores of other prompts", "more", above),
+        ("mismatched_listener", "a listener of another architecture", "hardly more", hardly),
     ):
         yield Claim(
             f"{arm}_accuracy",
-            says.format(gain="accuracy", name=name),
-            where,
+            f"GRPO + listener is {more} accurate than under {name}",
+            "review",
             None,
             f"accuracy of GRPO + listener less that under {name}, held-out",
             rule,
@@ -231,8 +262,8 @@ def _control_claims() -> Iterable[Claim]:
         )
         yield Claim(
             f"{arm}_contradictions",
-            says.format(gain="consistency", name=name),
-            where,
+            f"GRPO + listener is {more} consistent than under {name}",
+            "review",
             None,
             f"contradictions under {name} less those of GRPO + listener, held-out, by rule",
             rule,

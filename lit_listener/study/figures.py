@@ -93,7 +93,10 @@ def figure_1(judged: Judgements, source: str, ending: str = "") -> ResultPlot:
         notes=(
             "Accuracy: Mean@1. Contradictions by rule: the trace states one verdict, the answer gives the other.",
             *(
-                (f"The paper's bars are from its Tables 5 and 4: {papers.OUT_OF_DOMAIN}; text judge.",)
+                (
+                    f"The paper's bars are from its Tables 5 and 4: {papers.OUT_OF_DOMAIN}; text judge. Ours are of "
+                    "all held-out pairs. The paper's figure has SFT too, which writes no thoughts here (Table 3).",
+                )
                 if source == HELD_OUT
                 else ()
             ),

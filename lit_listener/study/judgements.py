@@ -1,7 +1,8 @@
 """What the arms of a study said, in the form that measures ask for: by source, seed and pair, made once.
 
 Accuracy is Mean@1 throughout: the soft score of a single thought in both display orders, averaged over the thoughts
-there are. Clear pairs are the paper's: at least 20 votes, of which at least 80% agree.
+there are. Clear pairs have at least 20 votes, as in the paper's Tables 4 and 5, of which at least 80% agree, as in its
+Section 5; where it cuts its "most confident" ones the paper does not say.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ Keep = Callable[[JudgedPair], bool]
 
 
 def is_clear(pair: JudgedPair) -> bool:
-    """Whether a pair is of the paper's confident ones."""
+    """Whether a pair has many votes and most of them agree."""
     return pair.any_row.votes >= CLEAR_VOTES and pair.agreement >= CLEAR_AGREEMENT - _ROUNDING
 
 

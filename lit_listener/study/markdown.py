@@ -22,7 +22,7 @@ def table_markdown(table: ResultTable, folder: str, controls_from: int | None = 
     reasons = footnotes([cell for cell in cells if cell.reason != NO_INTERVAL])
     rows = [[line.name, *(_cell(cell, reasons) for cell in line.cells)] for line in table.lines]
     if controls_from is not None and controls_from < len(rows):
-        rows.insert(controls_from, ["*controls, which the paper lacks*", *("" for _ in table.columns)])
+        rows.insert(controls_from, ["*controls, and soft rewards alone*", *("" for _ in table.columns)])
     notes = [*(f"{number}: {reason}." for reason, number in reasons.items()), *table.notes]
     parts = [
         _heading(table),

@@ -14,7 +14,7 @@ from lit_listener.evaluation.statistics import Interval
 IN_DOMAIN = "ImageReward, test"
 OUT_OF_DOMAIN = "Rapidata, 5,139 confident pairs"
 NO_INTERVAL = "the paper gives no interval"
-NOT_IN_PAPER = "not in the paper"
+NOT_IN_PAPER = "the paper has no number"
 
 
 @dataclass(frozen=True)

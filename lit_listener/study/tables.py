@@ -32,7 +32,10 @@ from lit_listener.study.judgements import (
 from lit_listener.study.papers import Published
 
 NO_ARM = "this study has no such arm"
-CLEAR = f"at least {CLEAR_VOTES} votes, of which at least {CLEAR_AGREEMENT:.0%} agree"
+CLEAR = (
+    f"at least {CLEAR_VOTES} votes, as in the paper's Tables 4 and 5, of which at least {CLEAR_AGREEMENT:.0%} agree, "
+    "as in its Section 5; how it chose its most confident pairs it does not say"
+)
 _MEAN_AT_1 = (
     "Mean@1: one thought in each display order, their soft scores averaged; the mean over all thoughts there are. A "
     "level judgement, and one that cannot be read, is wrong."
@@ -101,7 +104,7 @@ def table_3(judged: Judgements) -> PaperTable:
     rows = (
         _Row("hpsv2.1", "HPSv2.1", "", (papers.HPS_V2_1,)),
         _Row("start", "Zero-shot reasoning (start)", START, (papers.ZERO_SHOT,)),
-        _Row("instruct", "Zero-shot reasoning (instruct model)", INSTRUCT),
+        _Row("instruct", "Zero-shot reasoning (instruct model)", INSTRUCT, (papers.ZERO_SHOT,)),
         _Row("bradley_terry", "Bradley-Terry reward model (ImageReward)", REWARD_MODEL, (papers.IMAGE_REWARD,)),
         _Row("rating", "GRPO on ratings (abs score)", RATING, (papers.ABS_SCORE,)),
         _Row("answer_sft", "SFT on pairs (HPDv2)", SFT, (papers.SFT,)),
@@ -125,7 +128,8 @@ def table_3(judged: Judgements) -> PaperTable:
             tuple(lines),
             paper="Listener paper, Table 3",
             notes=(
-                f"Paper: {papers.IN_DOMAIN}, which is in domain; in brackets, what stands in the paper's table.",
+                f"Paper: {papers.IN_DOMAIN}, which is in domain; in brackets, what stands in the paper's table. Its "
+                "instruct model is its start, so that one number stands in both rows.",
                 _MEAN_AT_1,
                 "Single human: a voter drawn at random against the majority of the others; an interval over prompts.",
             ),
@@ -168,7 +172,8 @@ def table_4(judged: Judgements) -> PaperTable:
                 f"Paper: {papers.OUT_OF_DOMAIN}, asked of Qwen2.5-14B-Instruct, which is not here. By rule: the "
                 "verdict that the trace states is not the answer. By listener: one that took no part in training gives "
                 "the answer less than half, having heard the trace.",
-                f"Clear: {CLEAR}. Of completions with a readable answer.",
+                f"Clear: {CLEAR}. Of completions with a readable answer; a trace that states no verdict contradicts "
+                "none.",
             ),
         ),
         len(rows),
@@ -209,7 +214,8 @@ def table_5(judged: Judgements) -> PaperTable:
             (*above, *(line for arm in controls for line in lines(arm))),
             paper="Listener paper, Table 5",
             notes=(
-                f"Paper: {papers.OUT_OF_DOMAIN}; its differences are derived here, with errors as if independent.",
+                f"Paper: {papers.OUT_OF_DOMAIN}; in its brackets is its ± 1.2, of which it does not say what it is; "
+                "its differences are derived here, with errors as if independent.",
                 'Without: "I have finished thinking." stands in place of the thoughts. Ours differ pair by pair.',
                 f"Clear: {CLEAR}.",
             ),

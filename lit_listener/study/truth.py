@@ -42,7 +42,8 @@ def stated_rightly(row: Prediction) -> float | None:
 def knowing_correct(judged: JudgedPair) -> float | None:
     """How often somebody is right who knows what is drawn and what voters like; a tie of the pictures counts half.
 
-    No judge can do better: what remains are the voters' own coins. None where the truth is not known.
+    No judge can be expected to do better: what remains are the voters' own coins, which may fall a judge's way. None
+    where the truth is not known.
     """
     pair = shapes_pair(judged.any_row.pair_id)
     if pair is None or judged.preferred is None or not _is_same(pair, judged.any_row):

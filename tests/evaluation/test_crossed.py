@@ -15,8 +15,11 @@ from lit_listener.evaluation.crossed import (
     crossed_measured_difference,
     crossed_parts,
     expansion,
+    noise_counted,
 )
 from lit_listener.evaluation.statistics import Interval, clustered_difference, clustered_interval
+
+ANY = (-math.inf, math.inf)
 
 
 def world(rng, *, seeds=5, prompts=40, of_seed=0.0, of_prompt=0.0, noise=1.0, rows=4):
@@ -24,7 +27,7 @@ def world(rng, *, seeds=5, prompts=40, of_seed=0.0, of_prompt=0.0, noise=1.0, ro
     names = tuple(f"p{prompt}" for prompt in range(prompts) for _ in range(rows))
     shared = np.repeat(of_prompt * rng.normal(size=prompts), rows)
     values = tuple(of_seed * rng.normal() + shared + noise * rng.normal(size=prompts * rows) for _ in range(seeds))
-    return Crossed(values, (names,) * seeds)
+    return Crossed(values, (names,) * seeds, ANY)
 
 
 def looped(sample, resamples, rng):
@@ -56,9 +59,9 @@ def test_two_seeds_and_two_prompts_by_hand():
     # moves by +½, 0 or -½, expanded by k_2 = sqrt(2) · 12.706 / 1.960 = 9.17; cut to [0, 1], in which all values lie.
     assert crossed_interval(crossed([[1, 1], [0, 0]], [["x", "y"], ["x", "y"]])) == Interval(0.5, 0.0, 1.0)
     # As differences: a is 1, 0 by seed and b ½ throughout but for rows of ±9; the mean is 0 and the bounds
-    # ±9.17 · ½ = ±4.58, which the range of the values, from 0 - 9.5 to 1 + 8.5, leaves as they are.
+    # ±9.17 · ½ = ±4.58, where b can be anything.
     a = crossed([[1, 1], [0, 0]], [["x", "y"]] * 2)
-    b = crossed([[9.5, -8.5, 9.5, -8.5]] * 2, [["x", "x", "y", "y"]] * 2)
+    b = crossed([[9.5, -8.5, 9.5, -8.5]] * 2, [["x", "x", "y", "y"]] * 2, ANY)
     difference = crossed_difference(a, b)
     assert difference.mean == 0.0
     assert [difference.low, difference.high] == pytest.approx([-4.584, 4.584], abs=1e-3)
@@ -84,7 +87,7 @@ def test_one_seed_is_the_bootstrap_of_prompts():
 
 def test_equal_seeds_add_nothing_to_what_prompts_do():
     one = world(np.random.default_rng(1), seeds=1, of_prompt=1.0)
-    five = Crossed(one.values * 5, one.prompts * 5)
+    five = Crossed(one.values * 5, one.prompts * 5, ANY)
     alone, together = crossed_interval(one, resamples=20_000), crossed_interval(five, resamples=20_000)
     assert [together.low, together.high] == pytest.approx([alone.low, alone.high], abs=0.03 * alone.half_width)
 
@@ -112,8 +115,29 @@ def test_five_seeds_without_prompt_effects_are_as_wide_as_a_t_test():
         means = np.array(sample.means)
         students = stats.t.ppf(0.975, 4) * means.std(ddof=1) / math.sqrt(5)
         ratios.append(crossed_interval(sample).half_width / students)
-    # The bounds are cut to the range of the values, which a t-test does not know of.
-    assert 0.75 <= np.mean(ratios) <= 1.05
+    assert np.mean(ratios) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_noise_alone_counts_as_often_as_is_told(seeds):
+    rng = np.random.default_rng(9)
+    counted = []
+    for _ in range(40):
+        sample = world(rng, seeds=seeds, prompts=60, rows=1)
+        needed = stats.norm.ppf(0.975) * np.std(np.concatenate(sample.values)) / math.sqrt(60 * seeds)
+        counted.append((crossed_interval(sample, resamples=500).half_width / needed) ** 2)
+    assert np.mean(counted) == pytest.approx(noise_counted(seeds), rel=0.25)
+
+
+def test_noise_counted_by_hand():
+    # t(0.975, 4) / z(0.975) = 1.4166 and its square 2.0068: 1 + 2.0068 + 4/5.
+    assert noise_counted(5) == pytest.approx(3.8068, abs=1e-3)
+
+
+def test_values_that_are_alike_within_a_seed_leave_room_for_other_seeds():
+    # Two seeds at 0.4 and 0.6: what a third would have may lie outside of what these have.
+    found = crossed_interval(crossed([[0.4] * 4, [0.6] * 4], [list("wxyz")] * 2))
+    assert (found.low, found.high) == (0.0, 1.0)
 
 
 @settings(max_examples=25, deadline=None)
@@ -125,7 +149,7 @@ def test_the_order_of_rows_and_of_seeds_makes_no_difference(seed, seeds, prompts
 
     def mixed(sample):
         names = tuple(np.array(sample.prompts[0])[rows].tolist())
-        return Crossed(tuple(sample.values[s][rows] for s in order), (names,) * seeds)
+        return Crossed(tuple(sample.values[s][rows] for s in order), (names,) * seeds, ANY)
 
     for before, after in (
         (crossed_interval(a, resamples=50), crossed_interval(mixed(a), resamples=50)),
@@ -148,12 +172,12 @@ def test_a_difference_turned_round_has_the_other_sign(seed, seeds):
 def test_what_seeds_and_prompts_do_to_both_sides_cancels():
     rng = np.random.default_rng(5)
     b = world(rng, of_seed=1.0, of_prompt=1.0, noise=0.1)
-    a = Crossed(tuple(v + 0.2 + 0.1 * rng.normal(size=len(v)) for v in b.values), b.prompts)
+    a = Crossed(tuple(v + 0.2 + 0.1 * rng.normal(size=len(v)) for v in b.values), b.prompts, ANY)
     paired = crossed_difference(a, b)
     assert paired.low > 0.15
     assert paired.half_width < 0.1 * crossed_interval(a).half_width
     # With another number of seeds they are not the same seeds, and nothing of the seeds cancels.
-    fewer = Crossed(b.values[:4], b.prompts[:4])
+    fewer = Crossed(b.values[:4], b.prompts[:4], ANY)
     assert crossed_difference(a, fewer).half_width > 5 * paired.half_width
 
 
@@ -164,7 +188,7 @@ def test_coverage_of_seed_and_prompt_effects():
     for _ in range(worlds):
         both = world(rng, of_seed=0.3, of_prompt=1.0, rows=2)
         seeds = world(rng, of_seed=0.3, of_prompt=0.0, rows=2)
-        other = Crossed(tuple(v + 0.2 * rng.normal() + rng.normal(size=len(v)) for v in both.values), both.prompts)
+        other = Crossed(tuple(v + 0.2 * rng.normal() + rng.normal(size=len(v)) for v in both.values), both.prompts, ANY)
         bounds = (
             crossed_interval(both, resamples=400),
             crossed_interval(seeds, resamples=400),
@@ -187,13 +211,13 @@ def test_drawing_prompts_alone_would_miss_the_truth():
 def test_parts_tell_seeds_from_prompts():
     rng = np.random.default_rng(8)
     a = world(rng, of_seed=1.0, of_prompt=0.1, noise=0.1)
-    b = Crossed(tuple(np.zeros(len(v)) for v in a.values), a.prompts)
+    b = Crossed(tuple(np.zeros(len(v)) for v in a.values), a.prompts, ANY)
     parts = crossed_parts(a, b)
     assert parts.seeds.half_width > 10 * parts.prompts.half_width
     students = stats.t.ppf(0.975, 4) * np.std(a.means, ddof=1) / math.sqrt(5)
     assert parts.seeds.half_width == pytest.approx(students, rel=0.25)
     with pytest.raises(ValueError, match="parts need two seeds or more"):
-        crossed_parts(Crossed(a.values[:1], a.prompts[:1]), Crossed(b.values[:1], b.prompts[:1]))
+        crossed_parts(Crossed(a.values[:1], a.prompts[:1], ANY), Crossed(b.values[:1], b.prompts[:1], ANY))
 
 
 def test_rows_without_a_number_are_left_out():
@@ -224,7 +248,12 @@ def test_sides_that_share_no_prompt():
 
 @pytest.mark.parametrize(
     ("values", "prompts", "told"),
-    [([[1.0]], [["x", "y"]], "a prompt a value"), ([], [], "one or more seeds"), ([[math.inf]], [["x"]], "finite")],
+    [
+        ([[1.0]], [["x", "y"]], "a prompt a value"),
+        ([], [], "one or more seeds"),
+        ([[math.inf]], [["x"]], "finite"),
+        ([[0, 1.2]], [["x", "y"]], "within their bounds, 0 to 1, got 1.2"),
+    ],
 )
 def test_refused(values, prompts, told):
     with pytest.raises(ValueError, match=told):
@@ -235,6 +264,8 @@ def test_row_by_row():
     a, b = crossed([[1, 1], [0, None]], [["x", "y"]] * 2), crossed([[0, 1], [1, 1]], [["x", "y"]] * 2)
     less = a.less(b)
     assert less.means == (0.5, -1.0)
+    assert less.bounds == (-1.0, 1.0)
+    assert less.less(less).bounds == (-2.0, 2.0)
     assert less.rows == 3
     with pytest.raises(ValueError, match="prompts differ"):
         a.less(crossed([[0, 1], [1, 1]], [["x", "z"]] * 2))

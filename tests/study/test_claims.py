@@ -30,7 +30,7 @@ def verdicts(judged):
     return {finding.claim.key: finding for finding in findings(judged)}
 
 
-@pytest.mark.parametrize("key", [*DIRECTED, "grpo_needs_no_thinking"])
+@pytest.mark.parametrize("key", [*DIRECTED, "rating_out_of_domain", "grpo_needs_no_thinking"])
 def test_effects_that_are_there_are_found(verdicts, key):
     assert verdicts[key].decision.verdict == "holds", verdicts[key].sentence
 
@@ -44,7 +44,7 @@ def test_effects_turned_round_are_found_turned_round(turned_round):
 def test_few_pairs_tell_nothing():
     few = Judgements(study({key: Judge() for key in ("start", "grpo", "grpo_listener")}, seeds=2, pairs=6))
     equal = [each for each in findings(few) if each.claim.key.startswith(("zero", "listener", "contradictions"))]
-    assert len(equal) == 8
+    assert len(equal) == 9
     assert {finding.decision.verdict for finding in equal} == {"cannot be told"}
 
 
@@ -54,6 +54,15 @@ def test_a_vote_that_helps_much_is_no_small_one():
     found = {finding.claim.key: finding for finding in findings(many)}["majority_grpo"]
     assert 0.05 < found.ours.interval.mean < 0.11
     assert found.decision.verdict == "does not hold"
+
+
+def test_the_mean_of_three_thoughts_is_asked_of_three():
+    # Scores of three answers, each right with 0.7, average to the side of the majority.
+    judge = {"grpo_listener": Judge(held_in=0.7)}
+    three = {each.claim.key: each for each in findings(Judgements(study(judge, rollouts=3, pairs=150, spread=0.0)))}
+    assert three["mean_at_3"].decision.verdict == "holds"
+    two = {each.claim.key: each for each in findings(Judgements(study(judge, rollouts=2)))}
+    assert two["mean_at_3"].decision.because == "this judge was asked fewer than 3 times"
 
 
 def test_an_arm_that_is_not_there_is_named(verdicts):
@@ -72,9 +81,13 @@ def test_sentences_tell_ours_and_the_papers(verdicts):
 def test_claims_are_of_the_papers_numbers():
     claims = {claim.key: claim for claim in all_claims()}
     assert len(claims) == len(all_claims())
-    # By hand from Tables 3, 4 and 5: 67.2 - 55.4, 67.4 - 67.2, 10.1 - 8.3, 76 - 70 and (76 - 70) - (72 - 73).
+    # By hand from Tables 2 to 5: 67.2 - 55.4, 67.2 - 66.9, 67.7 - 67.4, 67.4 - 67.2, 10.1 - 8.3, 76 - 70 and
+    # (76 - 70) - (72 - 73).
     by_hand = {
         "zero_shot": 0.118,
+        "zero_shot_instruct": 0.118,
+        "sft_in_domain": 0.003,
+        "mean_at_3": 0.003,
         "listener_in_domain": 0.002,
         "contradictions_by_rule": 0.018,
         "listener_needs_thinking": 0.06,

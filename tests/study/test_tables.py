@@ -38,7 +38,7 @@ def test_the_papers_numbers_stand_where_they_stand_in_the_paper(judged):
         [0.674, 0.677],
     ]
     assert [texts(line.cells[:1])[0] for line in three.table.lines[:9]] == [
-        *(0.653, 0.668, 0.554, None, 0.651, 0.654, 0.669, 0.672, 0.674)
+        *(0.653, 0.668, 0.554, 0.554, 0.651, 0.654, 0.669, 0.672, 0.674)
     ]
     assert texts(line(table_4(judged), "grpo").cells[:1]) == [0.101]
     assert texts(line(table_4(judged), "grpo_listener").cells[:1]) == [0.083]
@@ -53,7 +53,7 @@ def test_ours_are_means_over_all_seeds(judged, as_claimed):
         assert cell.interval.low < cell.interval.mean < cell.interval.high
 
 
-def test_clear_pairs_are_the_papers(judged, as_claimed):
+def test_clear_pairs_have_many_votes_that_agree(judged, as_claimed):
     def clear(row):
         return row.votes >= 20 and max(row.share_a, 1 - row.share_a) >= 0.8
 

@@ -1,15 +1,18 @@
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lit_listener.data.shapes import ShapesPairs
+from lit_listener.data.shapes.world import Voters
 from lit_listener.evaluation.statistics import Interval
 from lit_listener.study.claims import findings
 from lit_listener.study.judgements import Judgements
 from lit_listener.study.record import ArmRuns
-from lit_listener.study.why import diagnose, times_as_many
+from lit_listener.study.truth import shapes_pair
+from lit_listener.study.why import diagnose, interval_table, times_as_many
 from tests.study.simulating import Judge, study
 
 
@@ -36,21 +39,24 @@ def test_what_it_promises_is_kept():
 
 def test_sentences_follow_the_numbers(judged, turned_round):
     claimed, _ = said(judged)
-    assert "is not seen to cost accuracy, so that “out of domain”" in claimed["Shift"]
     assert "Thinking" not in claimed  # GRPO loses nothing without, as claimed: there is nothing to explain
     assert "What disagreement is" not in claimed
     other, _ = said(turned_round)
     assert "Without thoughts GRPO's reasoner is right" in other["Thinking"]
+    assert other["Thinking"].endswith("in the paper 73%, and 72% with them.")
     assert (
         "of the completions whose listener is more than half of the way apart contradict"
         in (other["What disagreement is"])
     )
-    assert "Room (held-in)" not in claimed  # these pairs are no Shapes pairs: nobody knows what is drawn
+    assert not [name for name in claimed if name.startswith(("Room", "Shift"))]  # nobody knows what is drawn here
 
 
 @pytest.mark.parametrize(
     ("contradicts", "told"),
-    [(0.4, "its distance measures the contradiction, not the error."), (0.0, "so that this does not explain it.")],
+    [
+        (0.4, "here the listener's distance tells contradictions before it tells errors."),
+        (0.0, "so that this does not explain it."),
+    ],
 )
 def test_disagreement_is_explained_by_contradictions_only_where_they_part_it(contradicts, told):
     # The listener is far from right answers, and from those that contradict their trace somewhat more often.
@@ -86,23 +92,52 @@ def of_shapes(simulated):
 )
 def test_whether_there_is_room_for_the_papers_gain(right, held_in, held_out):
     simulated = study({"grpo": Judge(held_in=right, held_out=right)}, pairs=240, rollouts=1, seeds=3)
-    sentences, _ = said(Judgements(of_shapes(simulated)))
-    assert held_in in sentences["Room (held-in)"]
-    assert "0.2 points" in sentences["Room (held-in)"]
-    assert held_out in sentences["Room (held-out)"]
-    assert "6.0 points" in sentences["Room (held-out)"]
-    assert "4.0 points" in sentences["Room (clear held-out pairs)"]
+    sentences, diagnosis = said(Judgements(of_shapes(simulated)))
+    assert ("listener_out_of_domain" in diagnosis.no_room) == (held_out == "has no place")
+    assert held_in in sentences["Room over GRPO (held-in)"]
+    assert "0.2 points" in sentences["Room over GRPO (held-in)"]
+    assert held_out in sentences["Room over GRPO (held-out)"]
+    assert "6.0 points, the paper's largest" in sentences["Room over GRPO (held-out)"]
+    assert "4.0 points" in sentences["Room over GRPO (clear held-out pairs)"]
 
 
 def test_a_renderer_that_is_easier_is_no_test():
-    sentences, _ = said(Judgements(study({"grpo": Judge(held_in=0.5, held_out=0.9)})))
+    simulated = study({"grpo": Judge(held_in=0.5, held_out=0.9)}, pairs=240, rollouts=1, seeds=3)
+    sentences, _ = said(Judgements(of_shapes(simulated)))
     assert "is no test of generalising here" in sentences["Shift"]
 
 
 def test_a_shift_that_costs_accuracy_is_said():
-    sentences, _ = said(Judgements(study({"grpo": Judge(held_in=0.9, held_out=0.5)})))
+    simulated = study({"grpo": Judge(held_in=0.9, held_out=0.5)}, pairs=240, rollouts=1, seeds=3)
+    sentences, _ = said(Judgements(of_shapes(simulated)))
     assert "a new renderer costs accuracy" in sentences["Shift"]
     assert "Seeds" not in sentences  # there is no listener to compare with
+
+
+def test_luck_of_the_voters_is_no_shift():
+    # On both sources the judge knows what is drawn, and is wrong where the voters' coins fell otherwise.
+    simulated = of_shapes(study({"grpo": Judge()}, pairs=240, rollouts=1, seeds=3))
+
+    def knows(row):
+        pair = shapes_pair(row.pair_id)
+        a, b = (Voters().utility(scene, pair.wanted) for scene in (pair.scene_a, pair.scene_b))
+        answer = int((a > b) != (row.first == "a"))
+        return replace(row, answer=answer, p_second=0.9 if answer else 0.1)
+
+    arms = {
+        key: ArmRuns(runs.arm, tuple(tuple(map(knows, rows)) for rows in runs.by_seed))
+        for key, runs in simulated.arms.items()
+    }
+    sentences, _ = said(Judgements(replace(simulated, arms=arms)))
+    raw = re.search(r"of such a one is ([+-][0-9.]+) points", sentences["Shift"])
+    assert abs(float(raw[1])) > 0.5
+    assert "a new renderer is not seen to cost accuracy" in sentences["Shift"]
+
+
+def test_an_interval_of_no_width_needs_no_number_of_seeds():
+    judges = {"grpo": Judge(contradicts=0.0), "grpo_listener": Judge(contradicts=0.0)}
+    *_, fewer = interval_table(Judgements(study(judges))).lines
+    assert fewer.cells[-1].reason == "every draw of seeds and prompts gives the same number"
 
 
 def test_seeds_or_prompts_whichever_makes_the_interval_wide():
