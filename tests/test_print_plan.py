@@ -13,7 +13,7 @@ from tests.vlm.architectures import SEVEN_B, write_architecture
 
 ROOT = Path(__file__).parent.parent
 SHAPES = str(ROOT / "configs" / "shapes" / "grpo_listener.yaml")
-LORA = ("--model.policy.start", "null", "--model.policy.lora", "{rank: 4, alpha: 8.0}")
+LORA = ("--model.policy", "{start: null, lora: {rank: 4, alpha: 8.0}}")
 
 
 def printed(capsys: Any, *options: str, config: str = SHAPES) -> str:

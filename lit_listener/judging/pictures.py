@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lit_listener.data.images import open_image, to_rgb
 
@@ -66,7 +66,7 @@ def _check_sides(width: int, height: int) -> None:
 
 def _read(given: Any) -> Image.Image:
     if isinstance(given, Image.Image):
-        return to_rgb(given)
+        return to_rgb(ImageOps.exif_transpose(given))  # as a file of it is turned
     if isinstance(given, str | Path):
         return open_image(given)
     if isinstance(given, torch.Tensor):

@@ -48,7 +48,8 @@ class PolicySpec:
     """Which weights the reasoner starts from, and which of them train.
 
     Args:
-        base: a Hugging Face folder or hub id, or a bundled model: shapes-blank, shapes-instruct, shapes-warm-start.
+        base: a Hugging Face folder or hub id, or a bundled model: shapes-blank, shapes-blank-other, shapes-instruct,
+            shapes-warm-start, shapes-witness, shapes-rater, shapes.
         start: weights the policy starts from instead of the base: a model folder, or with lora an adapter folder.
         lora: train adapters instead of all weights.
         train_vision: train the vision tower too (with lora: adapters on its linear layers); when false, images are
@@ -56,7 +57,8 @@ class PolicySpec:
         dtype: number format of the weights; adapters are float32 whatever it is, and so are the embeddings, norms and
             output matrix beside 4-bit weights.
         quantization: nf4 reads the language model's linear layers into 4 bits (NF4, double quantisation), computed in
-            dtype; needs lora to train. The vision tower and the output matrix stay as they are.
+            dtype; needs lora to train. The vision tower stays as it is; norms, embeddings and output matrix become
+            float32.
         attention: how packed rows are attended to: sdpa (PyTorch's fused attention, everywhere) or flex (FlexAttention
             with block masks, compiled on CUDA); both give the same.
         max_pixels: images of more pixels (width x height) are scaled down to so many before they are encoded; null

@@ -40,6 +40,19 @@ def test_floats_between_two_levels_go_to_the_nearer_one():
     assert levels == (101, 99, 0)
 
 
+def test_an_image_that_was_opened_is_turned_upright_as_its_file_is(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored a quarter turn to the left of upright
+    half = RED.copy()
+    half.paste((0, 0, 255), (0, 0, 2, 3))
+    half.save(tmp_path / "photo.png", exif=exif)
+    opened = Image.open(tmp_path / "photo.png")
+    assert opened.size == (5, 3)
+    assert picture(opened).image.size == (3, 5)
+    assert picture(opened).digest == picture(tmp_path / "photo.png").digest
+    assert picture(picture(opened).image).digest == picture(opened).digest  # not turned twice
+
+
 def test_size_is_part_of_what_a_picture_is_known_by():
     assert picture(Image.new("RGB", (2, 3))).digest != picture(Image.new("RGB", (3, 2))).digest
 
