@@ -121,7 +121,7 @@ def summary(found: Sequence[Finding], no_room: Collection[str] = ()) -> str:
 def _phrase(says: str) -> str:
     """A claim within a sentence: names keep their capitals."""
     first = says.split(" ", maxsplit=1)[0]
-    return says if first.isupper() else says[0].lower() + says[1:]
+    return says if len(first) > 1 and first.isupper() else says[0].lower() + says[1:]
 
 
 def _document(
