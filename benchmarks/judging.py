@@ -118,6 +118,17 @@ def timed(side: Side, pairs: Sequence[PreferencePair]) -> tuple[float, float]:
     return seconds, sum(right) / len(right)
 
 
+def ranked(judge: Judge, pairs: Sequence[PreferencePair], images: int, turns: int = 5) -> float:
+    """Seconds to rank images for one prompt, each turn other ones; the median."""
+    seconds = []
+    for turn in range(turns):
+        shown = [pairs[place % len(pairs)].image_a for place in range(turn * images, (turn + 1) * images)]
+        start = time.perf_counter()
+        judge.rank(pairs[turn % len(pairs)].prompt, shown)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
 def main() -> None:
     """Time all sides and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -125,6 +136,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="turns of ours and of batched generate")
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 64, 128], help="generate's batch sizes")
     parser.add_argument("--batch_size", type=int, help="ours; by default the judge's own")
+    parser.add_argument("--images", type=int, default=9, help="images that are ranked for one prompt, ours alone")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     source = ShapesPairs(["flat", "paper"], options.pairs, "test")
@@ -134,6 +146,8 @@ def main() -> None:
     sides["generate, one pair at a time"] = (Generate(2), 1)
     for side in (ours(judge), *(side for side, _ in sides.values())):
         side(pairs[:4])  # warm
+    ranking = ranked(judge, pairs, options.images)
+    print(f"{options.images} images of one prompt ranked, ours: {ranking:.2f} s", flush=True)
     rows = []
     for name, (side, repeats) in sides.items():
         turns = [(timed(ours(judge), pairs), timed(side, pairs)) for _ in range(repeats)]
@@ -155,7 +169,12 @@ def main() -> None:
             flush=True,
         )
     if options.output:
-        options.output.write_text(json.dumps({"pairs": options.pairs, "rows": rows}, indent=2))
+        options.output.write_text(
+            json.dumps(
+                {"pairs": options.pairs, "rows": rows, "ranking": {"images": options.images, "seconds": ranking}},
+                indent=2,
+            )
+        )
 
 
 if __name__ == "__main__":

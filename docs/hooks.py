@@ -22,8 +22,6 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-IN_THE_MAKING = ("docs/reproduction.md",)
-"""What pages may speak of before it is there; the site then leaves out the page, or the link."""
 
 _LINK = re.compile(r"\[((?:\[[^\]]*\]|[^\[\]])*)\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?\)")
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
@@ -34,22 +32,6 @@ _FETCHED = re.compile(r"""<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=["']?
 _WRITTEN = (".md", ".ipynb")
 """Files that are pages themselves, with links of their own."""
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".json": "json", ".sh": "bash"}
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leave out of the navigation what is still in the making."""
-    config.nav = [entry for entry in map(_present, config.nav) if entry]
-    return config
-
-
-def _present(entry: str | dict[str, str | list]) -> str | dict | None:
-    if isinstance(entry, str):
-        missing = f"docs/{entry}" in IN_THE_MAKING and not (ROOT / "docs" / entry).exists()
-        return None if missing else entry
-    [(title, target)] = entry.items()
-    if isinstance(target, str):
-        return entry if _present(target) else None
-    return {title: [inner for inner in map(_present, target) if inner]}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -78,8 +60,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def turned(found: re.Match[str]) -> str:
         target = _target(path, found[2])
-        if not (ROOT / target).exists() and target.startswith(IN_THE_MAKING):
-            return _LINK.sub(turned, found[1])
         address = target.removeprefix("docs/") if target.startswith("docs/") else _address(target)
         return f"[{_LINK.sub(turned, found[1])}]({_relative(page.file.src_uri, address)}{found[3] or ''})"
 
@@ -131,9 +111,9 @@ def _outside(path: str, text: str) -> set[str]:
     found = {_target(path, link[2]) for link in _LINK.finditer(text)} | {test[1] for test in _TEST.finditer(text)}
     found = {target for target in found if not target.startswith("docs/")}
     for target in found:
-        if not (ROOT / target).is_file() and not target.startswith(IN_THE_MAKING):
+        if not (ROOT / target).is_file():
             raise PluginError(f"{path} leads to {target}, which is no file of the repository: correct the link")
-    return {target for target in found if (ROOT / target).is_file()}
+    return found
 
 
 def _as_page(target: str) -> str:

@@ -35,10 +35,6 @@ def named(pattern: str) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def in_the_making(path: str) -> bool:
-    return path.startswith(hooks.IN_THE_MAKING) and not (ROOT / path).exists()
-
-
 def test_tests_that_are_named_are_there():
     tests = named(r"tests/[\w/]+\.py::\w+")
     assert len(tests) > 30
@@ -54,7 +50,7 @@ def test_files_that_are_named_are_there():
     paths = named(r"(?<![\w/.])((?:configs|tests|lit_listener|benchmarks|docs|notebooks)/[\w./{}*…<>-]*[\w>*…}])")
     assert len(paths) > 50
     files = [(page, path) for page, path in paths if not any(mark in path for mark in PLACEHOLDERS)]
-    assert [(page, path) for page, path in files if not (ROOT / path).exists() and not in_the_making(path)] == []
+    assert [(page, path) for page, path in files if not (ROOT / path).exists()] == []
     patterns = [(page, path) for page, path in paths if "*" in path]
     assert [(page, path) for page, path in patterns if not any(ROOT.glob(path))] == []
 
@@ -64,9 +60,22 @@ def test_links_lead_to_files():
     for page, text in TEXTS.items():
         for link in hooks._LINK.finditer(hooks._FENCED.sub("", text)):
             target = hooks._target(page, link[2])
-            if not (ROOT / target).exists() and not in_the_making(target):
+            if not (ROOT / target).exists():
                 broken.append((page, link[2]))
     assert broken == []
+
+
+def test_what_the_readme_tells_of_the_study_stands_in_its_document():
+    section = TEXTS["README.md"].split("## What the listener changes\n")[1].split("\n## ")[0].replace("**", "")
+    told = section.partition("Read it for what it is.")[0].replace(" points", "")
+    figures = re.findall(r"[\d.]+%? \[[^\]]*\d\]", told)
+    assert len(figures) > 30
+    document = TEXTS["docs/reproduction.md"].replace(" points", "")
+    assert [figure for figure in figures if figure not in document] == []
+    counts = re.findall(r"\((\d+) of (\d+)\)", document)
+    (verdicts,) = re.findall(r"(\d+) hold, (\d+) do not, and (\d+) cannot be told", told)
+    assert [count for count, _ in counts] == list(verdicts)
+    assert {of for _, of in counts} == set(re.findall(r"(\d+)\s+claims", told))
 
 
 def test_commands_that_are_named_are_there(capsys):
@@ -100,7 +109,7 @@ def test_every_page_is_in_the_navigation_once():
 
     listed = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
     there = [page.relative_to(ROOT / "docs").as_posix() for page in ROOT.glob("docs/**/*.md")]
-    assert sorted(page for page in listed if not in_the_making(f"docs/{page}")) == sorted(there)
+    assert sorted(listed) == sorted(there)
 
 
 def built(markdown: str, src_uri: str = "faq.md") -> str:
@@ -128,12 +137,6 @@ def test_brackets_in_code_are_no_links():
     code = "```python\nx[0](../gone)\n```"
     assert built(f"{code}\n[a](../Makefile)\n{code}\n") == f"{code}\n[a](source/Makefile.md)\n{code}\n"
     assert hooks._outside("docs/x.md", code) == set()
-
-
-def test_what_is_in_the_making_is_told_without_a_link(monkeypatch):
-    monkeypatch.setattr(hooks, "IN_THE_MAKING", ("planned/", "docs/planned.md"))
-    assert built("see [a](../planned/b.ipynb)") == "see a"
-    assert hooks._present({"A": [{"B": "planned.md"}, "faq.md"]}) == {"A": ["faq.md"]}
 
 
 def test_every_file_that_a_page_leads_to_is_shown(tmp_path, monkeypatch):
@@ -174,8 +177,8 @@ def test_what_is_not_there_fails_the_build(markdown, told):
 
 def test_a_test_is_linked_to_its_line():
     lines = (ROOT / "tests/test_docs.py").read_text(encoding="utf-8").splitlines()
-    line = lines.index("def in_the_making(path: str) -> bool:") + 1
-    linked = built("`tests/test_docs.py::in_the_making`")
+    line = lines.index("def sources(notebook: str) -> str:") + 1
+    linked = built("`tests/test_docs.py::sources`")
     assert linked.startswith(f'<a href="source/tests/test_docs.py.html#__codelineno-0-{line}">')
 
 
