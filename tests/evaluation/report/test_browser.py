@@ -164,7 +164,7 @@ def test_a_card(opened):
     opened.get_by_label("Search").fill("pair-0003")
     expect(card.locator("img")).to_have_count(2)
     expect(card.locator(".vote")).to_contain_text("(20 votes)")
-    unreadable = card.locator("details", has_text="no answer (no_answer)").first
+    unreadable = card.locator("details", has_text="gives no answer").first
     expect(unreadable.locator(".trace")).to_be_hidden()
     unreadable.locator("summary").click()
     expect(unreadable.locator(".trace")).to_contain_text("Zebra-3.")
